@@ -1,0 +1,30 @@
+"""Structured logs: one JSON object a line (or colours on a terminal), always with process, and tenant and thing where known."""
+
+import logging
+import sys
+
+import structlog
+
+
+def configure(*, level: str, json: bool, process: str) -> None:
+    """Set up logging for this process; called once by its `__main__`."""
+    renderer = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info if json else structlog.processors.StackInfoRenderer(),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(process=process)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+
+
+def bind(*, tenant: str | None = None, thing: str | None = None) -> None:
+    """Attach tenant and thing to every line this task logs from here on."""
+    structlog.contextvars.bind_contextvars(**{k: v for k, v in {"tenant": tenant, "thing": thing}.items() if v})

@@ -1,0 +1,102 @@
+"""MQTT topics as types; the only file that knows where the slashes are.
+
+A device speaks below its own thing name, which is one whole topic level, so one pattern isolates tenants and devices.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from core.errors import Invalid
+from core.tenancy import InvalidName, Thing
+
+ROOT = "dt/milkrun"
+BASIC_INGEST = "$aws/rules/"
+
+
+class Format(enum.Enum):
+    """How a telemetry payload is written; the value is the topic's last level (native JSON has none)."""
+
+    JSON = ""
+    CBOR = "cbor"
+    OWNTRACKS = "owntracks"
+    OSMAND = "osmand"
+    TELTONIKA = "teltonika"
+
+
+class Kind(enum.Enum):
+    TELEMETRY = "telemetry"
+    EVENT = "event"
+
+
+class InvalidTopic(Invalid):
+    """A topic no device message may arrive on."""
+
+    code = "bad_topic"
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """What a device's topic says: who sent it and how the payload reads."""
+
+    thing: Thing
+    kind: Kind
+    format: Format = Format.JSON
+
+
+_FORMATS = {f.value: f for f in Format}
+
+
+def parse_inbound(topic: str) -> Inbound:
+    """Read a device-to-cloud topic, plain or by Basic Ingest. Raises InvalidTopic.
+
+    >>> parse_inbound("dt/milkrun/acme:truck-17/telemetry/cbor").format
+    <Format.CBOR: 'cbor'>
+    >>> str(parse_inbound("$aws/rules/ingest/dt/milkrun/acme:truck-17/event").thing)
+    'acme:truck-17'
+    """
+    levels = topic.split("/")
+    if topic.startswith(BASIC_INGEST):
+        # AWS IoT Basic Ingest: $aws/rules/{rule}/{the topic itself}
+        levels = levels[3:]
+    if len(levels) not in {4, 5} or levels[0] != "dt" or levels[1] != "milkrun":
+        raise InvalidTopic(f"topic {topic[:200]!r} is not {ROOT}/<tenant>:<device>/telemetry[/<format>] or .../event")
+    try:
+        thing = Thing.parse(levels[2])
+    except InvalidName as error:
+        raise InvalidTopic(str(error)) from error
+    if levels[3] == Kind.EVENT.value and len(levels) == 4:
+        return Inbound(thing, Kind.EVENT)
+    if levels[3] == Kind.TELEMETRY.value:
+        suffix = levels[4] if len(levels) == 5 else ""
+        if suffix in _FORMATS and (suffix or len(levels) == 4):
+            return Inbound(thing, Kind.TELEMETRY, _FORMATS[suffix])
+    allowed = ", ".join(f.value for f in Format if f.value)
+    raise InvalidTopic(f"topic {topic[:200]!r} names no known message: telemetry, telemetry/<{allowed}> or event")
+
+
+def telemetry(thing: Thing | str, fmt: Format = Format.JSON) -> str:
+    return f"{ROOT}/{thing}/telemetry/{fmt.value}" if fmt.value else f"{ROOT}/{thing}/telemetry"
+
+
+def event(thing: Thing | str) -> str:
+    return f"{ROOT}/{thing}/event"
+
+
+def ack(thing: Thing | str) -> str:
+    return f"{ROOT}/{thing}/ack"
+
+
+def presence(thing: Thing | str, event_type: str) -> str:
+    """AWS IoT's lifecycle topic; `event_type` is `connected` or `disconnected`."""
+    return f"$aws/events/presence/{event_type}/{thing}"
+
+
+def ingest_filters() -> tuple[str, ...]:
+    """The filters that together match every device-to-cloud message Milkrun ingests."""
+    kinds = ("telemetry", "telemetry/+", "event")
+    return (*(f"{ROOT}/+/{kind}" for kind in kinds), *(f"{BASIC_INGEST}+/{ROOT}/+/{kind}" for kind in kinds))
+
+
+def shared(group: str, topic_filter: str) -> str:
+    """A shared subscription: each message goes to one member of the group."""
+    return f"$share/{group}/{topic_filter}"
