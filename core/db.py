@@ -1,0 +1,102 @@
+"""The database door. `tenant()` is the only way to tenant data; `unscoped()` names its reason and is easy to grep.
+
+Each process holds one `Database` per login it needs. Row level security compares `app.tenant_id`, which `tenant()`
+sets for one transaction only; without it a query sees no rows.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import LiteralString
+
+from psycopg import AsyncConnection, AsyncCursor, OperationalError
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from core.errors import Unavailable
+from core.tenancy import TenantId
+
+Connection = AsyncConnection[DictRow]
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL cannot be reached or has no connection free."""
+
+    code = "database_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """One open transaction. Store methods take it, so code without a transaction does not type-check."""
+
+    conn: Connection
+
+    async def execute(self, query: LiteralString, params: object = None) -> AsyncCursor[DictRow]:
+        return await self.conn.execute(query, params)  # type: ignore[arg-type]
+
+    async def one(self, query: LiteralString, params: object = None) -> DictRow | None:
+        return await (await self.execute(query, params)).fetchone()
+
+    async def all(self, query: LiteralString, params: object = None) -> list[DictRow]:
+        return await (await self.execute(query, params)).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class TenantTx(Tx):
+    """A transaction that sees one tenant and nothing else. Only `Database.tenant` makes one."""
+
+    tenant: TenantId
+
+
+class Database:
+    """A pool of one login. `async with Database(url) as db:` opens it."""
+
+    def __init__(self, url: str, *, pool_size: int = 8, statement_timeout_s: float | None = None) -> None:
+        options = f"-c statement_timeout={int(statement_timeout_s * 1000)}" if statement_timeout_s else ""
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=pool_size,
+            open=False,
+            timeout=10,
+            kwargs={"row_factory": dict_row, "options": options, "application_name": "milkrun"},
+            # A cancelled request may hand back a connection in the middle of things; it is checked before reuse.
+            check=AsyncConnectionPool.check_connection,
+        )
+        self._where = redact(url)
+
+    async def __aenter__(self) -> "Database":
+        await self._pool.open()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def tenant(self, tenant: TenantId) -> AsyncIterator[TenantTx]:
+        """One transaction in which row level security shows `tenant` alone. Raises DatabaseUnavailable."""
+        async with self._transaction() as conn:
+            await conn.execute("SELECT set_config('app.tenant_id', %s, true)", (tenant,))
+            yield TenantTx(conn, tenant)
+
+    @asynccontextmanager
+    async def unscoped(self, *, reason: str) -> AsyncIterator[Tx]:
+        """One transaction without a tenant, for the ingest and operator logins; `reason` says why to a reader."""
+        if not reason:
+            raise ValueError("unscoped() needs a reason")
+        async with self._transaction() as conn:
+            yield Tx(conn)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        try:
+            async with self._pool.connection() as conn, conn.transaction():
+                yield conn
+        except (PoolTimeout, OperationalError) as error:
+            raise DatabaseUnavailable(f"{self._where} does not answer: {error}") from error
+
+
+def redact(url: str) -> str:
+    """The URL without its password, for messages and logs."""
+    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", url)

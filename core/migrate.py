@@ -1,0 +1,58 @@
+"""Bring a database to the newest schema, and give the serving roles their logins."""
+
+from importlib import resources
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from psycopg import sql
+from sqlalchemy import Engine, NullPool, create_engine
+
+ROLES = ("milkrun_app", "milkrun_ingest", "milkrun_operator")
+
+
+def migrate(owner_url: str, *, to: str = "head") -> str:
+    """Run every missing migration up to `to` and return the revision reached.
+
+    Safe to start twice at once: the second waits for the first. `owner_url` is a postgresql:// URL of the owner, who
+    needs CREATEROLE the first time. Raises sqlalchemy.exc.OperationalError when the server does not answer.
+    """
+    engine = _engine(owner_url)
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("core") / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, to)
+        revision = MigrationContext.configure(connection).get_current_revision()
+    engine.dispose()
+    return revision or "base"
+
+
+def has_timescale(owner_url: str) -> bool:
+    """Whether telemetry lives in hypertables here."""
+    with psycopg.connect(owner_url) as conn:
+        row = conn.execute("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+    return bool(row and row[0])
+
+
+def grant_logins(owner_url: str, passwords: dict[str, str]) -> dict[str, str]:
+    """Give each role of `passwords` its login and return the connection URL of each."""
+    with psycopg.connect(owner_url) as conn:
+        for role, password in passwords.items():
+            statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+            conn.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
+    return {role: _login(owner_url, role, password) for role, password in passwords.items()}
+
+
+def _login(owner_url: str, role: str, password: str) -> str:
+    parts = urlsplit(owner_url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(role)}:{quote(password, safe='')}@{host}"))
+
+
+def _engine(owner_url: str) -> Engine:
+    driver_url = owner_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return create_engine(driver_url.replace("postgres://", "postgresql+psycopg://", 1), poolclass=NullPool)

@@ -1,0 +1,178 @@
+"""Every setting, typed and nested; built once per process by `load()` and passed down, never imported as a global.
+
+`MILKRUN_<GROUP>_<KEY>` in the environment wins over the file named by `MILKRUN_CONFIG` (TOML, `[group]` tables), which
+wins over the defaults here. A wrong value names its key and what is allowed.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, override
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from core.errors import Invalid
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class InvalidSettings(Invalid):
+    """A setting is wrong; the message names the key and what is allowed."""
+
+    code = "invalid_settings"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Group):
+    """PostgreSQL 15 or newer. Three logins besides the owner's, each with the rights of its work and no more."""
+
+    url: str = Field("", description="owner's connection URL: migrates, never serves")
+    app_url: str = Field("", description="login of role milkrun_app: serves tenants under row level security")
+    ingest_url: str = Field("", description="login of role milkrun_ingest: writes telemetry, reads the registry")
+    operator_url: str = Field("", description="login of role milkrun_operator: registry and dead letters of all tenants")
+    pool_size: int = Field(8, ge=1, le=200, description="connections a process opens at most")
+    statement_timeout_s: float = Field(30.0, gt=0, description="a statement of the app or operator role ends after this")
+
+
+class RedisSettings(_Group):
+    url: str = Field("redis://127.0.0.1:6379/0", description="redis://, rediss:// or unix:// URL")
+
+
+class BusSettings(_Group):
+    partitions: int = Field(16, ge=1, le=1024, description="device partitions of each stream; fixed for a deployment")
+    max_lag: int = Field(
+        10_000, ge=100, description="entries a stream may hold for its slowest group before publishing waits in the outbox"
+    )
+    retry_limit: int = Field(5, ge=1, le=100, description="deliveries of one entry before it becomes a dead letter")
+    reclaim_after_s: float = Field(60.0, gt=0, description="a dead consumer's entries are taken over after this")
+
+
+class MqttSettings(_Group):
+    host: str = Field("127.0.0.1", description="broker's service listener")
+    port: Port = Field(8884, description="broker's service listener port")
+    ca_file: Path = Field(Path("ca.crt"), description="CA that signed the broker's server certificate")
+    cert_file: Path = Field(Path("service.crt"), description="this service's client certificate")
+    key_file: Path = Field(Path("service.key"), description="its private key")
+    protocol: Literal[4, 5] = Field(5, description="MQTT 5, or 4 for a 3.1.1-only broker (embedded)")
+    share_group: str = Field("ingest", description="shared subscription group; the local stack adds a secret suffix")
+    keepalive_s: int = Field(30, ge=5, le=1200, description="MQTT keep-alive of our own connections")
+
+
+class BrokerSettings(_Group):
+    kind: Literal["mosquitto", "amqtt"] = Field("mosquitto", description="which local broker this process controls")
+    pid_file: Path | None = Field(None, description="Mosquitto's pid file: where a reload signal goes")
+    crl_file: Path | None = Field(None, description="revocation list the broker loads")
+    presence_grace_s: float = Field(3.0, ge=0, le=60, description="a device back within this was never offline")
+
+
+class IngestSettings(_Group):
+    batch_rows: int = Field(5000, ge=1, le=100_000, description="messages a transaction takes at most")
+    batch_wait_ms: int = Field(25, ge=1, le=5000, description="a batch is committed after this at the latest")
+    receive_maximum: int = Field(20_000, ge=1, le=65_535, description="unacknowledged messages the broker may send ahead")
+    max_payload_bytes: int = Field(131_072, ge=256, description="larger payloads are dead letters (AWS IoT: 128 KiB)")
+    max_samples: int = Field(1000, ge=1, description="samples one message may carry")
+    max_metrics: int = Field(64, ge=1, description="named signals one sample may carry")
+    max_age_s: int = Field(7 * 86_400, ge=60, description="older samples are refused")
+    max_ahead_s: int = Field(120, ge=1, description="samples further in the future are refused")
+    max_speed_mps: float = Field(70.0, gt=1, description="implied speed above this is quarantined")
+    device_rate: float = Field(100.0, gt=0, description="messages per second a device may send, sustained (AWS IoT: 100)")
+    device_burst: int = Field(2000, ge=1, description="messages a device may send at once, such as a backlog")
+    tenant_rate: float = Field(50_000.0, gt=0, description="messages per second a tenant may send, sustained")
+    tenant_burst: int = Field(200_000, ge=1, description="messages a tenant may send at once")
+    registry_refresh_s: float = Field(5.0, gt=0, description="a device's state is read anew after this at the latest")
+
+
+class TelemetrySettings(_Group):
+    retention_days: int = Field(90, ge=1, description="raw rows older than this are dropped unless the tenant keeps less")
+    rollup_retention_days: int = Field(730, ge=1, description="rollups older than this are dropped")
+    maintenance_every_s: float = Field(60.0, gt=0, description="pause between maintenance runs (native partitions)")
+
+
+class LogSettings(_Group):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line written")
+    json_lines: bool = Field(True, description="JSON lines; false for colours on a terminal")
+
+
+class MetricsSettings(_Group):
+    host: str = Field("127.0.0.1", description="address the metrics are served on")
+    port: Port | None = Field(None, description="metrics port; 0 = any free one, unset = off")
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MILKRUN_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        frozen=True,
+        extra="ignore",
+    )
+
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    bus: BusSettings = Field(default_factory=BusSettings)
+    mqtt: MqttSettings = Field(default_factory=MqttSettings)
+    broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get("MILKRUN_CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, Path(file)),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+
+def load() -> Settings:
+    """The settings of this process. Raises InvalidSettings naming every wrong key and what is allowed."""
+    file = os.environ.get("MILKRUN_CONFIG")
+    if file and not Path(file).is_file():
+        raise InvalidSettings(f"MILKRUN_CONFIG names {file}, which is not a file")
+    _refuse_unknown_variables()
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"{_key(e['loc'])}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise InvalidSettings("; ".join(lines)) from error
+    except (SettingsError, ValueError) as error:
+        raise InvalidSettings(f"settings could not be read: {error}") from error
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable must not pass in silence as a default."""
+    known = {
+        f"MILKRUN_{group}_{key}".upper()
+        for group, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        for key in field.annotation.model_fields
+    }
+    groups = tuple(f"MILKRUN_{group}_".upper() for group in Settings.model_fields)
+    for name in os.environ:
+        if name.startswith(groups) and name not in known:
+            group = next(g for g in groups if name.startswith(g))
+            allowed = ", ".join(sorted(k for k in known if k.startswith(group)))
+            raise InvalidSettings(f"{name} is no setting; allowed here: {allowed}")
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    return "MILKRUN_" + "_".join(str(part) for part in loc).upper()
