@@ -1,0 +1,51 @@
+"""Dead letters: every message that was refused, kept whole with the reason, until it is replayed or its time is over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import LiteralString
+
+from core.db import Tx
+
+UNATTRIBUTED = "!"
+"""Tenant of a letter whose topic named no tenant of ours; no tenant can be called so."""
+
+_COPY: LiteralString = "COPY dead_letter (tenant_id, received_at, source, topic, thing, reason, detail, payload) FROM STDIN"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """`tenant` is a tenant id or UNATTRIBUTED; `received_at` ISO 8601; `detail` says what was wrong and what is allowed."""
+
+    tenant: str
+    received_at: str
+    source: str
+    topic: str
+    thing: str | None
+    reason: str
+    detail: str
+    payload: bytes
+
+
+async def keep(tx: Tx, letters: Sequence[DeadLetter]) -> None:
+    """Store `letters`; they are there if and only if `tx` commits."""
+    if not letters:
+        return
+    async with tx.conn.cursor().copy(_COPY) as copy:
+        for letter in letters:
+            await copy.write_row((
+                letter.tenant,
+                letter.received_at,
+                letter.source,
+                _storable(letter.topic),
+                _storable(letter.thing),
+                letter.reason,
+                _storable(letter.detail),
+                letter.payload,
+            ))
+
+
+def _storable(text: str | None) -> str | None:
+    """PostgreSQL text holds neither NUL nor a lone surrogate; the payload itself is kept as bytes, untouched."""
+    if text is None:
+        return None
+    return text[:2000].replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,81 @@
+"""State and news share a transaction: events are written as rows beside the state they tell of, and relayed afterwards.
+
+A crash between commit and announcement loses nothing; a crash between announcement and delete repeats, so handlers are
+idempotent. `Relay` may run in any number of processes: rows are locked while they are published.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Gauge
+
+from core import events
+from core.bus import Bus, BusUnavailable, Entry
+from core.db import Database, DatabaseUnavailable, Tx
+
+RELAYED = Counter("milkrun_outbox_relayed_total", "Outbox rows published to the bus by the relay")
+WAITING = Gauge("milkrun_outbox_waiting_rows", "Outbox rows not yet published, at the relay's last look")
+
+_log = structlog.get_logger()
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[Entry])
+
+
+def pack(entries: Sequence[Entry]) -> bytes:
+    """The value of `outbox.entries`."""
+    return _encoder.encode(entries)
+
+
+async def add(tx: Tx, news: Sequence[events.Event]) -> None:
+    """Announce `news` if and only if `tx` commits."""
+    if news:
+        entries = [Entry(event.stream, event.key, events.encode(event)) for event in news]
+        await tx.execute("INSERT INTO outbox (entries) VALUES (%s)", (pack(entries),))
+
+
+class Relay:
+    """Publishes waiting outbox rows in order of their ids, oldest first.
+
+    `grace_s` leaves rows to a writer that announces its own right after commit (ingest) and so keeps the relay for
+    what a crash or an outage of the bus left behind.
+    """
+
+    def __init__(self, database: Database, bus: Bus, *, grace_s: float = 0.0, every_s: float = 0.2) -> None:
+        self._database = database
+        self._bus = bus
+        self._grace_s = grace_s
+        self._every_s = every_s
+
+    async def run(self) -> None:
+        """Relay until cancelled; an outage of database or bus is waited out, with one log line."""
+        silent = False
+        while True:
+            try:
+                moved = await self.relay_once()
+                silent = False
+            except (BusUnavailable, DatabaseUnavailable) as error:
+                moved = 0
+                if not silent:
+                    _log.warning("outbox.waiting", error=str(error))
+                silent = True
+            if moved == 0:
+                await asyncio.sleep(self._every_s)
+
+    async def relay_once(self, most: int = 100) -> int:
+        """Publish up to `most` rows and return how many. Raises BusUnavailable with nothing deleted."""
+        async with self._database.unscoped(reason="the outbox carries every tenant's news") as tx:
+            rows = await tx.all(
+                "SELECT id, entries FROM outbox WHERE created_at < clock_timestamp() - make_interval(secs => %s) "
+                "ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
+                (self._grace_s, most),
+            )
+            WAITING.set(len(rows))
+            if not rows:
+                return 0
+            for row in rows:
+                await self._bus.publish(_decoder.decode(row["entries"]))
+            await tx.execute("DELETE FROM outbox WHERE id = ANY(%s)", ([row["id"] for row in rows],))
+        RELAYED.inc(len(rows))
+        return len(rows)

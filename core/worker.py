@@ -1,0 +1,139 @@
+"""The worker loop, written once: take entries from the bus, hand each to its handler, retry, give up into dead letters."""
+
+import asyncio
+import contextlib
+import signal
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Histogram
+
+from core import dead_letters, events
+from core.bus import Bus, BusUnavailable, Delivery
+from core.db import Database, DatabaseUnavailable
+from core.events import Event
+from core.settings import BusSettings
+
+type Handler = Callable[[Event, Delivery], Awaitable[None]]
+
+HANDLED = Counter("milkrun_worker_handled_total", "Events handled", ["group", "event"])
+FAILED = Counter("milkrun_worker_failed_total", "Handler failures, each followed by a retry or a dead letter", ["group", "event"])
+GIVEN_UP = Counter("milkrun_worker_given_up_total", "Events that became dead letters", ["group"])
+SECONDS = Histogram("milkrun_worker_handle_seconds", "Time in a handler", ["group", "event"])
+
+_LEASE_S = 10.0
+_log = structlog.get_logger()
+
+
+class Worker:
+    """One consumer of `group`. `handlers` decides which streams it reads; events without a handler are acknowledged.
+
+    A handler that raises is tried again with growing pauses, in order, so the partition waits; after
+    `retry_limit` deliveries the entry is kept as a dead letter and the partition goes on.
+    """
+
+    def __init__(
+        self, *, group: str, handlers: Mapping[type[Event], Handler], bus: Bus, database: Database, settings: BusSettings
+    ) -> None:
+        self._group = group
+        self._handlers = handlers
+        self._bus = bus
+        self._database = database
+        self._settings = settings
+        self._consumer = f"{group}-{uuid.uuid4().hex[:8]}"
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        streams = sorted({event.stream for event in self._handlers})
+        async with asyncio.TaskGroup() as tasks:
+            for stream in streams:
+                for key in self._bus.keys(stream):
+                    tasks.create_task(self._partition(key))
+
+    async def _partition(self, key: str) -> None:
+        silent = False
+        try:
+            while True:
+                try:
+                    await self._bus.join(key, self._group)
+                    await self._while_leased(key)
+                    silent = False
+                except (BusUnavailable, DatabaseUnavailable) as error:
+                    if not silent:
+                        _log.warning("worker.waiting", group=self._group, stream=key, error=str(error))
+                    silent = True
+                await asyncio.sleep(1.0)
+        finally:
+            with contextlib.suppress(BusUnavailable):
+                await self._bus.release(key, self._group, self._consumer)
+
+    async def _while_leased(self, key: str) -> None:
+        if not await self._bus.lease(key, self._group, self._consumer, _LEASE_S):
+            return
+        for delivery in await self._bus.held(key, self._group, self._consumer):
+            await self._deliver(delivery)
+        while await self._bus.lease(key, self._group, self._consumer, _LEASE_S):
+            for delivery in await self._bus.read(key, self._group, self._consumer, most=50, wait_ms=2000):
+                await self._deliver(delivery)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            event = events.decode(delivery.body)
+        except msgspec.DecodeError as error:
+            await self._give_up(delivery, f"not an event of ours: {error}")
+            return
+        name = type(event).__name__
+        handler = self._handlers.get(type(event))
+        times = delivery.times
+        while handler is not None:
+            if times > self._settings.retry_limit:
+                await self._give_up(delivery, f"{name}: given up after {self._settings.retry_limit} deliveries")
+                return
+            try:
+                with SECONDS.labels(self._group, name).time():
+                    await handler(event, delivery)
+                break
+            except Exception as error:  # noqa: BLE001  whatever a handler raises is retried, then kept
+                FAILED.labels(self._group, name).inc()
+                _log.warning("worker.failed", group=self._group, event_type=name, key=event.key, times=times, error=repr(error))
+                await asyncio.sleep(min(5.0, 0.1 * 2**times))
+                await self._bus.lease(delivery.stream_key, self._group, self._consumer, _LEASE_S)
+                times += 1
+        await self._bus.acknowledge(delivery.stream_key, self._group, [delivery.id])
+        HANDLED.labels(self._group, name).inc()
+
+    async def _give_up(self, delivery: Delivery, detail: str) -> None:
+        letter = dead_letters.DeadLetter(
+            tenant=dead_letters.UNATTRIBUTED,
+            received_at=datetime.now(UTC).isoformat(),
+            source=f"bus:{self._group}",
+            topic=delivery.stream_key,
+            thing=None,
+            reason="handler_failed",
+            detail=detail,
+            payload=delivery.body,
+        )
+        async with self._database.unscoped(reason="a handler's dead letter may concern any tenant") as tx:
+            await dead_letters.keep(tx, [letter])
+        await self._bus.acknowledge(delivery.stream_key, self._group, [delivery.id])
+        GIVEN_UP.labels(self._group).inc()
+
+
+async def until_stopped(*work: Awaitable[None]) -> None:
+    """Run `work` side by side until SIGTERM or SIGINT, or until one of them fails; then cancel and wait for the rest."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.ensure_future(each) for each in work]
+    stopper = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopper, *tasks):
+        task.cancel()
+    results = await asyncio.gather(stopper, *tasks, return_exceptions=True)
+    failures = [r for r in results if isinstance(r, Exception) and not isinstance(r, asyncio.CancelledError)]
+    if failures and stopper not in done:
+        raise failures[0]
