@@ -1,0 +1,185 @@
+"""A child process that logs to a file and cannot outlive its parent."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from cli.stack.errors import DiskFull, PortTaken, StartFailed
+
+LOOPBACK = "127.0.0.1"
+LOG_LIMIT_BYTES = 16 * 1024 * 1024
+_LAUNCHER = str(Path(__file__).with_name("launch.py"))
+
+
+class RunAs(NamedTuple):
+    """The unprivileged user a child becomes when we are root. `bypass` lets it pass folders closed to it."""
+
+    uid: int
+    gid: int
+    bypass: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run. `stop_signal` asks it to finish; it is killed `grace_s` seconds later, and sent if we die."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    run_as: RunAs | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace_s: float = 15.0
+
+
+class Child:
+    """A started command. Must be started from the main thread: the kernel ties a child to the thread that made it."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        command.log.parent.mkdir(parents=True, exist_ok=True)
+        rotate(command.log)
+        user = command.run_as or RunAs(0, 0, bypass=False)
+        launch = (os.getpid(), int(command.stop_signal), user.uid, user.gid, int(user.bypass))
+        with command.log.open("ab") as log:
+            self._log_start = log.tell()
+            self._popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", _LAUNCHER, *map(str, launch), *command.argv],
+                env={**os.environ, **command.env},
+                cwd="/" if command.run_as else None,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches the whole terminal group; the order in which parts stop is ours.
+                start_new_session=True,
+            )
+        self.pid = self._popen.pid
+        self.started_at = psutil.Process(self.pid).create_time()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; the negative signal number when a signal ended it."""
+        return self._popen.poll()
+
+    def stop(self) -> None:
+        """Ask it to finish, wait for its grace, then kill what is left."""
+        if self.exit_code is None:
+            self._popen.send_signal(self.command.stop_signal)
+        self.wait_stopped()
+
+    def ask_to_stop(self) -> None:
+        """Send the stop signal without waiting."""
+        if self.exit_code is None:
+            self._popen.send_signal(self.command.stop_signal)
+
+    def wait_stopped(self) -> None:
+        try:
+            self._popen.wait(self.command.grace_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, and reap it."""
+        if self.exit_code is None:
+            self._popen.kill()
+        self._popen.wait()
+
+    def log_tail(self, lines: int = 8) -> str:
+        """The last lines this start has written."""
+        with contextlib.suppress(OSError), self.command.log.open("rb") as log:
+            log.seek(min(self._log_start, self.command.log.stat().st_size))
+            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
+        return ""
+
+    def wait_ready(self, probe: Callable[[], bool], *, timeout_s: float = 30.0) -> None:
+        """Return when `probe()` holds. Raises StartFailed or DiskFull when the child ends first or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not probe():
+            if self.exit_code is not None:
+                raise start_failure(self, f"{self.command.name} ended with exit code {self.exit_code}")
+            if time.monotonic() > deadline:
+                raise start_failure(self, f"{self.command.name} was not ready after {timeout_s:.0f} s")
+            time.sleep(0.02)
+
+
+def start_failure(child: Child, what: str) -> StartFailed | DiskFull:
+    """The error for a part that did not start, naming a full disk where that is the cause."""
+    tail = child.log_tail()
+    if "No space left on device" in tail or free_bytes(child.command.log.parent) == 0:
+        return DiskFull(f"no space left on the disk of {child.command.log.parent.parent}: {what}")
+    return StartFailed(f"{what}; its log {child.command.log} ends with:\n{tail}")
+
+
+def rotate(log: Path) -> None:
+    """Keep one older log beside a log over the limit. Safe under a running writer, which appends."""
+    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+        old = log.with_name(log.name + ".1")
+        with log.open("rb") as source, old.open("wb") as target:
+            source.seek(-LOG_LIMIT_BYTES, os.SEEK_END)
+            target.write(source.read())
+        os.truncate(log, 0)
+
+
+def wheel_folder(package: str) -> Path:
+    """Where an installed package lies, without importing it: those that carry a server do much at import."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise StartFailed(f"package {package} is not installed: run `make setup`")
+    return Path(spec.submodule_search_locations[0])
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody holds at this moment."""
+    with socket.socket() as sock:
+        sock.bind((LOOPBACK, 0))
+        return int(sock.getsockname()[1])
+
+
+def claim_port(port: int, what: str, option: str) -> int:
+    """`port` when it is free, any free one for 0. Raises PortTaken naming the port and the option that sets it."""
+    if port == 0:
+        return free_port()
+    with socket.socket() as sock:
+        # As servers do: a port in TIME_WAIT is free.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((LOOPBACK, port))
+        except OSError as error:
+            raise PortTaken(
+                f"port {port} for {what} cannot be used ({error.strerror}): "
+                f"stop the program that holds it, or choose another with {option} (0 = any free port)"
+            ) from error
+    return port
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.settimeout(0.5)
+        return sock.connect_ex((LOOPBACK, port)) == 0
+
+
+def free_bytes(folder: Path) -> int:
+    """What a normal user may still write to the disk of `folder`."""
+    stat = os.statvfs(folder)
+    return stat.f_bavail * stat.f_frsize
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Raises DiskFull naming the folder when less than `needed_bytes` is free."""
+    free = free_bytes(folder)
+    if free < needed_bytes:
+        mib = 1024 * 1024
+        raise DiskFull(
+            f"{folder} needs {needed_bytes // mib} MiB of free disk space to start and has {free // mib} MiB"
+        )
