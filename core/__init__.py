@@ -1,4 +1,4 @@
-"""The shared kernel: tenancy, errors, settings, database, bus, outbox, topics, telemetry, worker, logs, metrics, MQTT codec.
+"""The shared kernel: tenancy, errors, settings, database, bus, outbox, topics, telemetry, worker, logs, metrics, MQTT.
 
 Imports nothing of ours. Everything that two services must agree on stands here, and nothing else does.
 """

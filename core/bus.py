@@ -8,6 +8,7 @@ reclaimed by the next lease holder. Entries stay until every group has acknowled
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from prometheus_client import Counter
@@ -18,19 +19,19 @@ from core.errors import Unavailable
 from core.settings import BusSettings, RedisSettings
 
 PUBLISHED = Counter("milkrun_bus_published_total", "Entries published to the bus", ["stream"])
-REFUSED = Counter("milkrun_bus_refused_total", "Publications refused because a stream is over its lag", ["stream"])
+REFUSED = Counter("milkrun_bus_refused_total", "Publications refused, the stream being over its lag", ["stream"])
 
 STREAMS = ("telemetry", "device")
 
 
 class BusUnavailable(Unavailable):
-    """Redis does not answer, or a stream's slowest group is too far behind; nothing was lost, it waits in the outbox."""
+    """Redis does not answer, or a stream's slowest group is too far behind. News waits."""
 
     code = "bus_unavailable"
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """One event on its way: the stream, the key that decides the partition (`#n` names it outright), the encoded event."""
+    """An event on its way: the stream, the key that decides the partition (`#n` names it), the encoded event."""
 
     stream: str
     key: str
@@ -52,7 +53,8 @@ class Bus:
 
     def __init__(self, redis: RedisSettings, settings: BusSettings) -> None:
         # health_check_interval finds a connection that a restarted Redis left half open before a command is lost on it.
-        self._redis = Redis.from_url(redis.url, health_check_interval=15, socket_connect_timeout=5)
+        # Any: redis-py types each reply as the union of every client and protocol version.
+        self._redis: Any = Redis.from_url(redis.url, health_check_interval=15, socket_connect_timeout=5, protocol=2)
         self._settings = settings
         self._full: set[str] = set()
 
@@ -69,12 +71,12 @@ class Bus:
         return [stream_key(stream, n) for n in range(self._settings.partitions)]
 
     async def publish(self, entries: Sequence[Entry]) -> None:
-        """Append `entries`, all in one round trip. Raises BusUnavailable; then some may be in, and all may be sent again."""
+        """Append `entries` in one round trip. Raises BusUnavailable; some may then be in, and all may be sent again."""
         placed = [(stream_key(entry.stream, self.partition(entry.key)), entry) for entry in entries]
         for key, entry in placed:
             if key in self._full:
                 REFUSED.labels(entry.stream).inc()
-                raise BusUnavailable(f"{key} holds over {self._settings.max_lag} entries that a consumer group has not read")
+                raise BusUnavailable(f"{key} holds over {self._settings.max_lag} entries that a group has not read")
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key, entry in placed:
@@ -136,7 +138,7 @@ class Bus:
             if await self._redis.set(name, consumer, nx=True, px=int(ttl_s * 1000)):
                 return True
             if await self._redis.get(name) == consumer.encode():
-                # Between the two calls the lease may pass on; its holder would then read twice, and handlers are idempotent.
+                # Between the two calls the lease may pass on; both then read, which idempotent handlers bear.
                 await self._redis.pexpire(name, int(ttl_s * 1000))
                 return True
         except (RedisError, OSError) as error:
@@ -177,7 +179,7 @@ class Bus:
             raise _flushed(error) from error
         except (RedisError, OSError) as error:
             raise BusUnavailable(f"Redis does not answer: {error}") from error
-        rows = next(iter(found.values()))[0] if isinstance(found, dict) and found else (found[0][1] if found else [])
+        rows = found[0][1] if found else []
         return [Delivery(key, id_.decode(), fields[b"e"], 1) for id_, fields in rows]
 
     async def acknowledge(self, key: str, group: str, ids: Sequence[str]) -> None:

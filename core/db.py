@@ -5,10 +5,10 @@ sets for one transaction only; without it a query sees no rows.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import Any, LiteralString, Self
 
 from psycopg import AsyncConnection, AsyncCursor, OperationalError
 from psycopg.rows import DictRow, dict_row
@@ -18,6 +18,7 @@ from core.errors import Unavailable
 from core.tenancy import TenantId
 
 Connection = AsyncConnection[DictRow]
+Params = Sequence[Any] | Mapping[str, Any] | None
 
 
 class DatabaseUnavailable(Unavailable):
@@ -32,13 +33,13 @@ class Tx:
 
     conn: Connection
 
-    async def execute(self, query: LiteralString, params: object = None) -> AsyncCursor[DictRow]:
-        return await self.conn.execute(query, params)  # type: ignore[arg-type]
+    async def execute(self, query: LiteralString, params: Params = None) -> AsyncCursor[DictRow]:
+        return await self.conn.execute(query, params)
 
-    async def one(self, query: LiteralString, params: object = None) -> DictRow | None:
+    async def one(self, query: LiteralString, params: Params = None) -> DictRow | None:
         return await (await self.execute(query, params)).fetchone()
 
-    async def all(self, query: LiteralString, params: object = None) -> list[DictRow]:
+    async def all(self, query: LiteralString, params: Params = None) -> list[DictRow]:
         return await (await self.execute(query, params)).fetchall()
 
 
@@ -66,7 +67,7 @@ class Database:
         )
         self._where = redact(url)
 
-    async def __aenter__(self) -> "Database":
+    async def __aenter__(self) -> Self:
         await self._pool.open()
         return self
 

@@ -1,4 +1,4 @@
-"""Dead letters: every message that was refused, kept whole with the reason, until it is replayed or its time is over."""
+"""Dead letters: every refused message, kept whole with the reason, until it is replayed or its time is over."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,14 @@ from core.db import Tx
 UNATTRIBUTED = "!"
 """Tenant of a letter whose topic named no tenant of ours; no tenant can be called so."""
 
-_COPY: LiteralString = "COPY dead_letter (tenant_id, received_at, source, topic, thing, reason, detail, payload) FROM STDIN"
+_COPY: LiteralString = (
+    "COPY dead_letter (tenant_id, received_at, source, topic, thing, reason, detail, payload) FROM STDIN"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """`tenant` is a tenant id or UNATTRIBUTED; `received_at` ISO 8601; `detail` says what was wrong and what is allowed."""
+    """`tenant` is an id or UNATTRIBUTED, `received_at` ISO 8601; `detail` says what was wrong and what is allowed."""
 
     tenant: str
     received_at: str
@@ -32,16 +34,18 @@ async def keep(tx: Tx, letters: Sequence[DeadLetter]) -> None:
         return
     async with tx.conn.cursor().copy(_COPY) as copy:
         for letter in letters:
-            await copy.write_row((
-                letter.tenant,
-                letter.received_at,
-                letter.source,
-                _storable(letter.topic),
-                _storable(letter.thing),
-                letter.reason,
-                _storable(letter.detail),
-                letter.payload,
-            ))
+            await copy.write_row(
+                (
+                    letter.tenant,
+                    letter.received_at,
+                    letter.source,
+                    _storable(letter.topic),
+                    _storable(letter.thing),
+                    letter.reason,
+                    _storable(letter.detail),
+                    letter.payload,
+                )
+            )
 
 
 def _storable(text: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Every event that crosses packages: the platform's vocabulary on one page. Past tense, frozen, tagged by class name."""
+"""Every event that crosses packages: the platform's vocabulary on one page. Past tense, frozen, tagged by class."""
 
 from typing import ClassVar
 
@@ -102,7 +102,7 @@ AnyEvent = (
 )
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(AnyEvent)
+_DECODER: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
 
 
 def encode(event: Event) -> bytes:

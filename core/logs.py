@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line (or colours on a terminal), always with process, and tenant and thing where known."""
+"""Structured logs: a JSON object a line (or colours on a terminal), with process, and tenant and thing where known."""
 
 import logging
 import sys

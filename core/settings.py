@@ -38,9 +38,11 @@ class DatabaseSettings(_Group):
     url: str = Field("", description="owner's connection URL: migrates, never serves")
     app_url: str = Field("", description="login of role milkrun_app: serves tenants under row level security")
     ingest_url: str = Field("", description="login of role milkrun_ingest: writes telemetry, reads the registry")
-    operator_url: str = Field("", description="login of role milkrun_operator: registry and dead letters of all tenants")
+    operator_url: str = Field(
+        "", description="login of role milkrun_operator: registry and dead letters of all tenants"
+    )
     pool_size: int = Field(8, ge=1, le=200, description="connections a process opens at most")
-    statement_timeout_s: float = Field(30.0, gt=0, description="a statement of the app or operator role ends after this")
+    statement_timeout_s: float = Field(30.0, gt=0, description="a statement of app or operator ends after this")
 
 
 class RedisSettings(_Group):
@@ -50,7 +52,9 @@ class RedisSettings(_Group):
 class BusSettings(_Group):
     partitions: int = Field(16, ge=1, le=1024, description="device partitions of each stream; fixed for a deployment")
     max_lag: int = Field(
-        10_000, ge=100, description="entries a stream may hold for its slowest group before publishing waits in the outbox"
+        10_000,
+        ge=100,
+        description="entries a stream may hold for its slowest group before publishing waits in the outbox",
     )
     retry_limit: int = Field(5, ge=1, le=100, description="deliveries of one entry before it becomes a dead letter")
     reclaim_after_s: float = Field(60.0, gt=0, description="a dead consumer's entries are taken over after this")
@@ -77,14 +81,18 @@ class BrokerSettings(_Group):
 class IngestSettings(_Group):
     batch_rows: int = Field(5000, ge=1, le=100_000, description="messages a transaction takes at most")
     batch_wait_ms: int = Field(25, ge=1, le=5000, description="a batch is committed after this at the latest")
-    receive_maximum: int = Field(20_000, ge=1, le=65_535, description="unacknowledged messages the broker may send ahead")
+    receive_maximum: int = Field(
+        20_000, ge=1, le=65_535, description="unacknowledged messages the broker may send ahead"
+    )
     max_payload_bytes: int = Field(131_072, ge=256, description="larger payloads are dead letters (AWS IoT: 128 KiB)")
     max_samples: int = Field(1000, ge=1, description="samples one message may carry")
     max_metrics: int = Field(64, ge=1, description="named signals one sample may carry")
     max_age_s: int = Field(7 * 86_400, ge=60, description="older samples are refused")
     max_ahead_s: int = Field(120, ge=1, description="samples further in the future are refused")
     max_speed_mps: float = Field(70.0, gt=1, description="implied speed above this is quarantined")
-    device_rate: float = Field(100.0, gt=0, description="messages per second a device may send, sustained (AWS IoT: 100)")
+    device_rate: float = Field(
+        100.0, gt=0, description="messages per second a device may send, sustained (AWS IoT: 100)"
+    )
     device_burst: int = Field(2000, ge=1, description="messages a device may send at once, such as a backlog")
     tenant_rate: float = Field(50_000.0, gt=0, description="messages per second a tenant may send, sustained")
     tenant_burst: int = Field(200_000, ge=1, description="messages a tenant may send at once")
@@ -92,7 +100,9 @@ class IngestSettings(_Group):
 
 
 class TelemetrySettings(_Group):
-    retention_days: int = Field(90, ge=1, description="raw rows older than this are dropped unless the tenant keeps less")
+    retention_days: int = Field(
+        90, ge=1, description="raw rows older than this are dropped unless the tenant keeps less"
+    )
     rollup_retention_days: int = Field(730, ge=1, description="rollups older than this are dropped")
     maintenance_every_s: float = Field(60.0, gt=0, description="pause between maintenance runs (native partitions)")
 

@@ -1,4 +1,4 @@
-"""The worker loop, written once: take entries from the bus, hand each to its handler, retry, give up into dead letters."""
+"""The worker loop, written once: take entries from the bus, hand each to its handler, retry, give up."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,9 @@ from core.settings import BusSettings
 type Handler = Callable[[Event, Delivery], Awaitable[None]]
 
 HANDLED = Counter("milkrun_worker_handled_total", "Events handled", ["group", "event"])
-FAILED = Counter("milkrun_worker_failed_total", "Handler failures, each followed by a retry or a dead letter", ["group", "event"])
+FAILED = Counter(
+    "milkrun_worker_failed_total", "Handler failures, each followed by a retry or a dead letter", ["group", "event"]
+)
 GIVEN_UP = Counter("milkrun_worker_given_up_total", "Events that became dead letters", ["group"])
 SECONDS = Histogram("milkrun_worker_handle_seconds", "Time in a handler", ["group", "event"])
 
@@ -36,7 +38,13 @@ class Worker:
     """
 
     def __init__(
-        self, *, group: str, handlers: Mapping[type[Event], Handler], bus: Bus, database: Database, settings: BusSettings
+        self,
+        *,
+        group: str,
+        handlers: Mapping[type[Event], Handler],
+        bus: Bus,
+        database: Database,
+        settings: BusSettings,
     ) -> None:
         self._group = group
         self._handlers = handlers
@@ -98,7 +106,9 @@ class Worker:
                 break
             except Exception as error:  # noqa: BLE001  whatever a handler raises is retried, then kept
                 FAILED.labels(self._group, name).inc()
-                _log.warning("worker.failed", group=self._group, event_type=name, key=event.key, times=times, error=repr(error))
+                _log.warning(
+                    "worker.failed", group=self._group, event_type=name, key=event.key, times=times, error=repr(error)
+                )
                 await asyncio.sleep(min(5.0, 0.1 * 2**times))
                 await self._bus.lease(delivery.stream_key, self._group, self._consumer, _LEASE_S)
                 times += 1
@@ -123,7 +133,7 @@ class Worker:
 
 
 async def until_stopped(*work: Awaitable[None]) -> None:
-    """Run `work` side by side until SIGTERM or SIGINT, or until one of them fails; then cancel and wait for the rest."""
+    """Run `work` side by side until SIGTERM or SIGINT, or one of them fails; then cancel and wait for the rest."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""The one ordered list of schema changes. A revision is a small Python file; its SQL stands beside it under the same number."""
+"""The one ordered list of schema changes. A revision is a small Python file; its SQL stands beside it by its number."""
 
 from importlib import resources
 

@@ -36,6 +36,7 @@ CREATE TABLE device (
     PRIMARY KEY (tenant_id, device_id)
 );
 CREATE INDEX device_labels ON device USING gin (labels jsonb_path_ops);
+CREATE INDEX device_changes ON device (updated_at);  -- ingest follows changes of state by it
 
 CREATE TABLE certificate (
     tenant_id   text COLLATE "C" NOT NULL,
@@ -89,6 +90,20 @@ CREATE TABLE presence (
     FOREIGN KEY (tenant_id, device_id) REFERENCES device
 ) WITH (fillfactor = 70);
 
+-- Discrete events a device reported on its event topic: a panic button, a door alarm.
+CREATE TABLE device_event (
+    tenant_id   text COLLATE "C" NOT NULL,
+    device_id   text COLLATE "C" NOT NULL,
+    ts          timestamptz NOT NULL,
+    boot        text COLLATE "C" NOT NULL,
+    seq         bigint NOT NULL,
+    type        text NOT NULL,
+    data        jsonb NOT NULL,
+    received_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, device_id, ts, boot, seq),
+    FOREIGN KEY (tenant_id, device_id) REFERENCES device
+);
+
 -- Messages that were refused, kept whole. tenant_id is '!' where the topic named no tenant we know.
 CREATE TABLE dead_letter (
     tenant_id   text COLLATE "C" NOT NULL,
@@ -117,7 +132,8 @@ ALTER TABLE outbox ALTER COLUMN entries SET STORAGE EXTERNAL;  -- compressing 25
 DO $$
 DECLARE t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['tenant', 'device', 'certificate', 'device_state', 'presence', 'dead_letter'] LOOP
+    FOREACH t IN ARRAY ARRAY['tenant', 'device', 'certificate', 'device_state', 'presence', 'device_event',
+                             'dead_letter'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY own_tenant ON %I TO milkrun_app USING (tenant_id = (SELECT current_tenant()))
@@ -127,15 +143,15 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT SELECT ON tenant, device_state, presence, dead_letter TO milkrun_app;
+GRANT SELECT ON tenant, device_state, presence, device_event, dead_letter TO milkrun_app;
 GRANT SELECT, INSERT, UPDATE ON device, certificate TO milkrun_app;
 GRANT UPDATE (replayed_at) ON dead_letter TO milkrun_app;
 GRANT INSERT ON outbox TO milkrun_app;
 
 GRANT SELECT ON tenant, device, certificate, presence TO milkrun_ingest;
 GRANT SELECT, INSERT, UPDATE ON device_state, presence TO milkrun_ingest;
-GRANT SELECT, INSERT ON dead_letter TO milkrun_ingest;
+GRANT SELECT, INSERT, DELETE ON device_event, dead_letter TO milkrun_ingest;
 GRANT SELECT, INSERT, DELETE, UPDATE ON outbox TO milkrun_ingest;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenant, device, certificate, device_state, presence, dead_letter, outbox
-    TO milkrun_operator;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenant, device, certificate, device_state, presence, device_event,
+    dead_letter, outbox TO milkrun_operator;
