@@ -126,7 +126,10 @@ class _Phase:
 
 
 class Journey:
-    """One lap of a round: made ready, driven, unloaded at the depot, rested. All it draws comes from `rng`."""
+    """One lap of a round: made ready, driven, unloaded at the depot, rested. All it draws comes from `rng`.
+
+    `visits` are its stops; at `home_s` the truck is back at the depot.
+    """
 
     def __init__(self, plan: Round, rng: Random, *, pace: float, odometer_m: float, fuel_pct: float) -> None:
         """Begin at the depot with this odometer and fuel, an empty tank and the engine just started."""
@@ -149,6 +152,7 @@ class Journey:
             self._stand(stop, _service_s(rng, load), milk_l=self._milk_l + load, milk_temp_c=mixed)
             visits.append(Visit(stop, arrive_s, self._clock_s, load))
         self._go(plan.depot, Drive(plan.legs[-1], pace * _traffic(rng)))
+        self.home_s = self._clock_s
         full = 100.0 if self._fuel_pct < 40.0 else self._fuel_pct
         unload_s = _lognormal(rng, 18 * 60, 0.2, 9 * 60, 40 * 60)
         self._stand(plan.depot, unload_s, milk_l=0.0, milk_temp_c=AIR_TEMP_C, fuel_pct=full)

@@ -60,7 +60,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Truck:
-    """A truck on its round, lap after lap. At second 0 it has done `start_share` (0 to 1) of its first lap's time."""
+    """A truck on its round, lap after lap. At second 0 it has `start_share` (0 to 1) of its first way home behind it."""
 
     id: str
     round: Round
@@ -107,7 +107,7 @@ class Truck:
             rng = Random(f"{self.seed}:{self.id}:lap:{number}")
             lap = Journey(self.round, rng, pace=self.pace, odometer_m=odometer_m, fuel_pct=fuel_pct)
             if number == 0:
-                begins_s = -self.start_share * lap.duration_s
+                begins_s = -self.start_share * lap.home_s
             yield begins_s, lap
             begins_s += lap.duration_s
             odometer_m, fuel_pct = lap.odometer_m, lap.fuel_pct
