@@ -8,6 +8,7 @@ import csv
 import gzip
 import hashlib
 import heapq
+import math
 import re
 import zlib
 from collections import defaultdict
@@ -105,17 +106,15 @@ class Dataset:
         for trip_id in sorted(self.positions, key=lambda trip_id: (self.positions[trip_id][0].at, trip_id)):
             by_vehicle[self.trips[trip_id].vehicle_id].append(trip_id)
         taken: set[str] = set()
+        homes = {vehicle_id: _fresh(vehicle_id, taken) for vehicle_id in sorted(by_vehicle, key=_misfit)}
         devices = {}
         for vehicle_id, trip_ids in by_vehicle.items():
-            base = re.sub(r"[^A-Za-z0-9_-]", "_", vehicle_id)[:60]
-            busy_until: dict[str, datetime] = {}
+            busy_until = {homes[vehicle_id]: datetime.min.replace(tzinfo=UTC)}
             for trip_id in trip_ids:
                 fixes = self.positions[trip_id]
                 free = next((device for device, until in busy_until.items() if until < fixes[0].at), None)
-                device = free or _fresh(base, taken)
-                taken.add(device)
-                busy_until[device] = fixes[-1].at
-                devices[trip_id] = device
+                devices[trip_id] = free or _fresh(homes[vehicle_id], taken)
+                busy_until[devices[trip_id]] = fixes[-1].at
         return devices
 
 
@@ -145,8 +144,7 @@ def replay(dataset: Dataset, *, start_at_ms: int, speed: float = 1.0) -> Iterato
     `due_s` is divided by `speed`; `ts` keeps the recorded spacing, so that speeds over ground stay true. With a speed
     above 1 the recording's clock overtakes the wall's: begin it early enough with `start_at_ms_for`.
     """
-    if speed <= 0:
-        raise RecordingInvalid(f"a recording is played at a speed above 0, not {speed}")
+    _check_speed(speed)
     devices = dataset.devices()
     counts: dict[str, int] = defaultdict(int)
     begins_at = dataset.begins_at
@@ -160,6 +158,7 @@ def replay(dataset: Dataset, *, start_at_ms: int, speed: float = 1.0) -> Iterato
 
 def start_at_ms_for(dataset: Dataset, *, now_ms: int, speed: float) -> int:
     """The start that lets the last fix of a replay begun now carry the wall's time, and none before it a later one."""
+    _check_speed(speed)
     length_ms = (dataset.ends_at - dataset.begins_at) / timedelta(milliseconds=1)
     return now_ms - max(0, round(length_ms * (1 - 1 / speed)))
 
@@ -329,11 +328,29 @@ def _measured(fix: Fix) -> dict[str, Any]:
     return {"pos": pos, "m": told} if told else {"pos": pos}
 
 
+def _check_speed(speed: float) -> None:
+    if not 0 < speed < math.inf:
+        raise RecordingInvalid(f"a recording is played at a speed above 0, not {speed}")
+
+
 def _boot(device: str, start_at_ms: int) -> str:
     """Another replay is another boot, so that its counter may begin at 1 again."""
     return hashlib.blake2s(f"{device}:{start_at_ms}".encode(), digest_size=4).hexdigest()
 
 
-def _fresh(base: str, taken: set[str]) -> str:
+def _misfit(vehicle_id: str) -> tuple[bool, str]:
+    """Sorts the ids that may stay as they are before those that must change, so that these make way."""
+    return _fit(vehicle_id) != vehicle_id, vehicle_id
+
+
+def _fit(vehicle_id: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", vehicle_id)[:60]
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    """Take the name, or where it is taken the first of `name-2`, `name-3` ... that is not."""
+    base = _fit(name)
     names = (base if number == 1 else f"{base}-{number}" for number in range(1, len(taken) + 2))
-    return next(name for name in names if name not in taken)
+    fresh = next(name for name in names if name not in taken)
+    taken.add(fresh)
+    return fresh

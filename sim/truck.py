@@ -60,7 +60,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Truck:
-    """A truck on its round, lap after lap. At second 0 it has `start_share` (0 to 1) of its first way home behind it."""
+    """A truck on its round, lap after lap. At second 0 `start_share` (0 to 1) of its first lap is behind it."""
 
     id: str
     round: Round
