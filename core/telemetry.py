@@ -1,8 +1,11 @@
 """The telemetry model every decoder yields and every consumer reads. SI units throughout."""
 
+from typing import Annotated
+
 import msgspec
 
-type Scalar = bool | int | float | str
+type Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+type Scalar = bool | Int64 | float | str
 
 
 class Position(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -14,20 +17,20 @@ class Position(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     speed: float | None = None
     heading: float | None = None
     acc: float | None = None
-    sats: int | None = None
+    sats: Int64 | None = None
     hdop: float | None = None
 
 
-class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Sample(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What a device measured at one instant; field names are those of the wire (docs/device-contract.md).
 
     `ts` is epoch milliseconds UTC of the measurement. `boot` and `seq` are the device's own name for the sample: a
     boot id and a counter within it; together they make redelivery harmless. `m` holds named signals.
     """
 
-    ts: int
+    ts: Int64
     boot: str = ""
-    seq: int | None = None
+    seq: Int64 | None = None
     pos: Position | None = None
     m: dict[str, Scalar] | None = None
 
@@ -35,8 +38,8 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DeviceEvent(msgspec.Struct, frozen=True):
     """A discrete event a device reports on its event topic, such as a panic button or a door alarm."""
 
-    ts: int
+    ts: Int64
     type: str
     boot: str = ""
-    seq: int | None = None
+    seq: Int64 | None = None
     data: dict[str, object] | None = None
