@@ -1,6 +1,7 @@
 """Whether a sample can be true: ranges, clock, names. Pure, and on the hot path: the clean case does no work twice."""
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 
 from core.settings import IngestSettings
@@ -23,22 +24,23 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:#-]*\Z", re.ASCII)
 def check(sample: Sample, now_ms: int, limits: IngestSettings) -> Rejection | None:
     """None if the sample may be stored, else the first thing wrong with it and what is allowed.
 
-    A sample with neither position nor metrics is sound: it is a sign of life.
+    A sample with neither position nor metrics is sound: it is a sign of life. The verdict carries the sample's boot and
+    seq unless they are what is wrong.
     """
-    ts = sample.ts
-    if not now_ms - limits.max_age_s * 1000 <= ts <= now_ms + limits.max_ahead_s * 1000:
-        return _wrong_time(ts, now_ms, limits)
     boot, seq = sample.boot, sample.seq
     if boot and not (len(boot) <= MAX_BOOT_CHARS and boot.isascii() and boot.isprintable()):
-        return _reject(Reason.BAD_TEXT, f"boot has 1 to {MAX_BOOT_CHARS} printable ASCII characters, not {boot[:80]!r}")
+        return _reject(
+            Reason.BAD_TEXT, f"boot has at most {MAX_BOOT_CHARS} printable ASCII characters, not {boot[:80]!r}"
+        )
     if seq is not None and not 0 <= seq <= MAX_SEQ:
         return _reject(Reason.OUT_OF_RANGE, f"seq is 0 to {MAX_SEQ}, not {_show(seq)}")
+    if not now_ms - limits.max_age_s * 1000 <= sample.ts <= now_ms + limits.max_ahead_s * 1000:
+        return replace(_wrong_time(sample.ts, now_ms, limits), boot=boot, seq=seq)
     pos, metrics = sample.pos, sample.m
-    if pos is not None:
-        wrong = _check_position(pos)
-        if wrong is not None:
-            return wrong
-    return _check_metrics(metrics, limits.max_metrics) if metrics else None
+    wrong = _check_position(pos) if pos is not None else None
+    if wrong is None and metrics:
+        wrong = _check_metrics(metrics, limits.max_metrics)
+    return None if wrong is None else replace(wrong, boot=boot, seq=seq)
 
 
 def check_count(count: int, limits: IngestSettings) -> Rejection | None:

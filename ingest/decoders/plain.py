@@ -39,7 +39,7 @@ def parse_json(payload: Payload) -> object:
         raise Reject(Reason.MALFORMED, f"text is not UTF-8: {error.reason}") from error
     except msgspec.ValidationError as error:
         # Without a schema, only a number that fits no double gets here.
-        raise Reject(Reason.OUT_OF_RANGE, f"{error}: numbers fit a 64-bit integer or a double") from error
+        raise Reject(Reason.OUT_OF_RANGE, "a number has more digits than a double can hold") from error
     except ValueError as error:
         raise Reject(Reason.MALFORMED, str(error)) from error
     check_depth(value)
@@ -65,6 +65,22 @@ def _children(node: object) -> Iterable[object]:
 
 def _too_deep() -> Reject:
     return Reject(Reason.TOO_DEEP, f"objects and arrays nest deeper than {MAX_DEPTH}")
+
+
+def storable(value: object) -> None:
+    """Raises Reject if a text anywhere inside has a NUL or a number is too large: PostgreSQL can store neither."""
+    level = [value]
+    while level:
+        for node in level:
+            if isinstance(node, str) and "\0" in node:
+                raise Reject(Reason.BAD_TEXT, f"a text has a NUL character: {node[:40]!r}")
+            if isinstance(node, int) and not -_MAX_INT <= node <= _MAX_INT:
+                raise Reject(Reason.OUT_OF_RANGE, "a whole number fits 64 bits; one does not")
+            if isinstance(node, dict):
+                bad = [name for name in node if "\0" in name]
+                if bad:
+                    raise Reject(Reason.BAD_TEXT, f"a field's name has a NUL character: {bad[0][:40]!r}")
+        level = [child for node in level for child in _children(node)]
 
 
 class Name(msgspec.Struct, gc=False):
@@ -161,6 +177,8 @@ class Fields:
             if not isinstance(value, bool | int | float | str):
                 reason = Reason.BAD_TYPE if known else Reason.UNKNOWN_FIELD
                 raise Reject(reason, f"{path}: expected a number, text, true or false, got {_describe(value)}")
+            if type(value) is int:
+                self._check_int(name, value)
             if metric in into:
                 raise Reject(Reason.UNKNOWN_FIELD, f"{path}: the sample has a metric {metric!r} already")
             into[metric] = value
