@@ -7,7 +7,7 @@ import msgspec
 from core.telemetry import Sample
 
 
-class Event(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, tag=True, tag_field="event", kw_only=True):
     """Base. `stream` names the bus stream it travels on; `key` decides its partition (a thing, mostly)."""
 
     stream: ClassVar[str] = "device"
