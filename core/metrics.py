@@ -3,9 +3,11 @@
 A metric is declared beside the code that counts; names follow `milkrun_<part>_<what>_<unit>`.
 """
 
-from prometheus_client import start_http_server
+from prometheus_client import Gauge, start_http_server
 
 from core.settings import MetricsSettings
+
+READY = Gauge("milkrun_ready", "1 once this process does its work: connected, subscribed, consuming")
 
 
 def serve(settings: MetricsSettings) -> int | None:

@@ -1,6 +1,6 @@
 """What can go wrong when Milkrun is started on one machine."""
 
-from core.errors import Conflict, Invalid, Unavailable
+from core.errors import Conflict, Unavailable
 
 
 class PortTaken(Conflict):
@@ -39,7 +39,7 @@ class AlreadyRunning(Conflict):
     code = "already_running"
 
 
-class NotRunning(Invalid):
+class NotRunning(Unavailable):
     """No stack runs in this data folder and the environment names no database."""
 
     code = "not_running"

@@ -3,13 +3,15 @@
 `launch.py PARENT DEATH_SIGNAL UID GID BYPASS PROGRAM ARGUMENT...`
 
 It stands between `milkrun up` and each child because what it does may not be done in a fork of a threaded process:
-ask the kernel for DEATH_SIGNAL when the parent dies (Linux), and give up root for UID:GID. With BYPASS=1 the process
+ask the kernel for DEATH_SIGNAL when the parent dies (Linux), allow it as many open files as may be, since a connected
+device is one, and give up root for UID:GID. With BYPASS=1 the process
 keeps CAP_DAC_OVERRIDE, so that a data folder or a virtual environment below /root can be reached.
 Only the standard library is used: it starts with -I -S.
 """
 
 import ctypes
 import os
+import resource
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -18,11 +20,13 @@ _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION_3 = 0x20080522
+_OPEN_FILES = 262_144
 
 
 def main(arguments: list[str]) -> None:
     parent, death_signal, uid, gid, bypass = (int(a) for a in arguments[:5])
     program = arguments[5:]
+    _allow_open_files()
     if uid:
         _become(uid, gid, bypass=bool(bypass))
     # After the change of user: the kernel forgets the death signal when credentials change.
@@ -31,6 +35,17 @@ def main(arguments: list[str]) -> None:
     if os.getppid() != parent:
         sys.exit("parent is gone")
     os.execv(program[0], program)  # noqa: S606  this is the point of the script
+
+
+def _allow_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):
+            # macOS has a second, lower limit; then it stays what it is.
+            return
 
 
 def _become(uid: int, gid: int, *, bypass: bool) -> None:

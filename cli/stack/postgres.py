@@ -34,6 +34,7 @@ class Postgres:
     """
 
     def __init__(self, folder: Path, *, password: str, log: Path, port: int = 0, durable: bool = True) -> None:
+        self.name = "postgres"
         self._folder = folder.resolve()
         self._password = password
         self._log = log
@@ -99,6 +100,8 @@ class Postgres:
             except BaseException:
                 self.child.kill()
                 raise
+            # Clients know this port: a restart after a crash must come back on it.
+            self._wanted_port = self.port
             return self.child
         raise StartFailed("no free port was found for PostgreSQL")
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,12 +32,15 @@ class RunAs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run. `stop_signal` asks it to finish; it is killed `grace_s` seconds later, and sent if we die."""
+    """What to run. `stop_signal` asks it to finish, SIGKILL follows `grace_s` later; the kernel sends it if we die.
+
+    `env` is its whole environment; None = ours.
+    """
 
     name: str
     argv: tuple[str, ...]
     log: Path
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] | None = None
     run_as: RunAs | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 15.0
@@ -56,7 +59,7 @@ class Child:
             self._log_start = log.tell()
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", _LAUNCHER, *map(str, launch), *command.argv],
-                env={**os.environ, **command.env},
+                env=command.env,
                 cwd="/" if command.run_as else None,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -146,21 +149,31 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def claim_port(port: int, what: str, option: str) -> int:
-    """`port` when it is free, any free one for 0. Raises PortTaken naming the port and the option that sets it."""
+def claim_port(port: int, what: str, option: str, *, preferred: int = 0) -> int:
+    """`port` when it is free; for 0 `preferred` when that is free, else any.
+
+    Raises PortTaken naming the port and the option that sets it.
+    """
     if port == 0:
-        return free_port()
+        return preferred if preferred and _refusal(preferred) is None else free_port()
+    if refusal := _refusal(port):
+        raise PortTaken(
+            f"port {port} for {what} cannot be used ({refusal}): "
+            f"stop the program that holds it, or choose another with {option} (0 = any free port)"
+        )
+    return port
+
+
+def _refusal(port: int) -> str | None:
+    """Why nobody can listen on `port` now; None when one can."""
     with socket.socket() as sock:
         # As servers do: a port in TIME_WAIT is free.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((LOOPBACK, port))
         except OSError as error:
-            raise PortTaken(
-                f"port {port} for {what} cannot be used ({error.strerror}): "
-                f"stop the program that holds it, or choose another with {option} (0 = any free port)"
-            ) from error
-    return port
+            return error.strerror or str(error)
+    return None
 
 
 def is_listening(port: int) -> bool:

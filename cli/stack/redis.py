@@ -15,6 +15,7 @@ class Redis:
     """One server on 127.0.0.1 with its data in `folder`. `start` may be called again after `stop` or a crash."""
 
     def __init__(self, folder: Path, *, password: str, log: Path, port: int = 0) -> None:
+        self.name = "redis"
         self._folder = folder.resolve()
         self._password = password
         self._log = log
@@ -42,6 +43,8 @@ class Redis:
             except BaseException:
                 self.child.kill()
                 raise
+            # Clients know this port: a restart after a crash must come back on it.
+            self._wanted_port = self.port
             return self.child
         raise StartFailed("no free port was found for Redis")
 

@@ -1,0 +1,183 @@
+"""Builds the stack of one machine, part by part, in the order in which they need each other."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.exc import OperationalError
+
+from broker.mosquitto import MosquittoConfig
+from cli.stack.errors import StartFailed
+from cli.stack.mosquitto import Mosquitto
+from cli.stack.postgres import Postgres
+from cli.stack.process import LOOPBACK, claim_port
+from cli.stack.redis import Redis
+from cli.stack.services import SERVICES, Facts, ServicePart, environment, login_variable
+from cli.stack.state import DataFolder, MqttAddress, StackFile
+from cli.stack.supervise import Supervisor
+from core.db import redact
+from core.migrate import ROLES, grant_logins, has_timescale, migrate
+from core.settings import Settings
+from provisioning.ca import CertificateAuthority
+
+STOP_ORDER = ([service.name for service in SERVICES], ["mosquitto"], ["redis"], ["postgres"])
+
+type Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
+"""`with progress("PostgreSQL") as done: ...; done("what came of it")`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where devices connect. Port 0 = the port of last time if free, else any."""
+
+    mqtt_address: str
+    mqtt_port: int
+
+
+class LocalStack:
+    """Starts everything, tells the data folder how to reach it, and stays the one that knows."""
+
+    def __init__(
+        self, folder: DataFolder, settings: Settings, supervisor: Supervisor, listen: Listen, progress: Progress
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._supervisor = supervisor
+        self._listen = listen
+        self._progress = progress
+
+    def start(self) -> StackFile:
+        """Start every part and write stack.json. Raises the errors of the part that does not start."""
+        device_port, service_port = self._claim_ports()
+        owner_url = self._postgres()
+        redis_url = self._redis()
+        role_urls = self._schema(owner_url)
+        authority = self._certificates()
+        self._mosquitto(authority, device_port, service_port)
+        facts = Facts(
+            owner_url=owner_url,
+            role_urls=role_urls,
+            redis_url=redis_url,
+            broker_kind="mosquitto",
+            service_port=service_port,
+            mqtt_ca_file=authority.paths.ca_cert,
+            crl_file=authority.paths.crl,
+            ca_dir=authority.paths.root,
+            share_group=f"ingest-{self._folder.secret('share-group')}",
+        )
+        self._services(facts, authority)
+        stack = StackFile(
+            api_url=None,
+            console_url=None,
+            mqtt=MqttAddress(_reachable(self._listen.mqtt_address), device_port, str(authority.paths.ca_cert)),
+            database_url=owner_url,
+            redis_url=redis_url,
+            broker=facts.broker_kind,
+            timescale=has_timescale(owner_url),
+            admin=None,
+        )
+        ours = {"MILKRUN_DATABASE_URL": owner_url, **environment(facts, certificate=None)}
+        self._folder.publish(stack, ours)
+        return stack
+
+    def _claim_ports(self) -> tuple[int, int]:
+        """First of all: nothing is started when the port asked for is taken."""
+        ports = []
+        for name, wanted in (("mqtt", self._listen.mqtt_port), ("mqtt-service", 0)):
+            preferred = self._folder.remembered_port(name)
+            port = claim_port(wanted, "devices (MQTT)", "--mqtt-port", preferred=preferred)
+            self._folder.remember_port(name, port)
+            ports.append(port)
+        return ports[0], ports[1]
+
+    def _postgres(self) -> str:
+        if self._settings.database.url:
+            return self._settings.database.url
+        with self._progress("PostgreSQL") as done:
+            password = self._folder.secret("postgres")
+            server = Postgres(
+                self._folder.path / "postgres",
+                password=password,
+                log=self._folder.logs / "postgres.log",
+                port=self._preferred("postgres"),
+            )
+            self._supervisor.start(server)
+            self._folder.remember_port("postgres", server.port)
+            done(f"embedded, port {server.port}")
+        return server.url
+
+    def _redis(self) -> str:
+        if "url" in self._settings.redis.model_fields_set:
+            return self._settings.redis.url
+        with self._progress("Redis") as done:
+            server = Redis(
+                self._folder.path / "redis",
+                password=self._folder.secret("redis"),
+                log=self._folder.logs / "redis.log",
+                port=self._preferred("redis"),
+            )
+            self._supervisor.start(server)
+            self._folder.remember_port("redis", server.port)
+            done(f"embedded, port {server.port}")
+        return server.url
+
+    def _preferred(self, name: str) -> int:
+        return claim_port(0, name, "", preferred=self._folder.remembered_port(name))
+
+    def _schema(self, owner_url: str) -> dict[str, str]:
+        """Migrate, and give the roles their logins; one named by the environment is taken as it is."""
+        with self._progress("Schema") as done, _database_errors(owner_url):
+            revision = migrate(owner_url)
+            given = {role: os.environ[login_variable(role)] for role in ROLES if os.environ.get(login_variable(role))}
+            missing = {role: self._folder.secret(role) for role in ROLES if role not in given}
+            done(f"revision {revision}")
+            return given | grant_logins(owner_url, missing)
+
+    def _certificates(self) -> CertificateAuthority:
+        with self._progress("Certificates") as done:
+            authority = CertificateAuthority.open(self._folder.ca, settings=self._settings.provisioning)
+            address = self._listen.mqtt_address
+            authority.ensure_server([] if address == LOOPBACK else [_reachable(address)])
+            done(f"authority in {self._folder.ca}")
+        return authority
+
+    def _mosquitto(self, authority: CertificateAuthority, device_port: int, service_port: int) -> None:
+        with self._progress("Mosquitto") as done:
+            paths = authority.paths
+            config = MosquittoConfig(
+                folder=self._folder.path / "mosquitto",
+                device_port=device_port,
+                service_port=service_port,
+                device_ca_file=paths.device_ca,
+                service_ca_file=paths.service_ca,
+                server_cert_file=paths.server_cert,
+                server_key_file=paths.server_key,
+                crl_file=paths.crl,
+                device_address=self._listen.mqtt_address,
+            )
+            self._supervisor.start(Mosquitto(config))
+            done(f"devices connect to {_reachable(self._listen.mqtt_address)}:{device_port}, mTLS")
+
+    def _services(self, facts: Facts, authority: CertificateAuthority) -> None:
+        for service in SERVICES:
+            with self._progress(service.name) as done:
+                certificate = authority.ensure_service(service.certificate)
+                variables = environment(facts, roles=service.roles, certificate=certificate)
+                log = self._folder.logs / f"{service.name}.log"
+                child = self._supervisor.start(ServicePart(service, variables, log=log))
+                done(f"process {child.pid}")
+
+
+def _reachable(address: str) -> str:
+    """The name under which devices reach a listener on `address`."""
+    return socket.gethostname() if address in {"0.0.0.0", "::"} else address  # noqa: S104  compared, not bound
+
+
+@contextmanager
+def _database_errors(url: str) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise StartFailed(f"database {redact(url)} cannot be migrated: {error.orig}") from error
