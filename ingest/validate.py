@@ -43,13 +43,6 @@ def check(sample: Sample, now_ms: int, limits: IngestSettings) -> Rejection | No
     return None if wrong is None else replace(wrong, boot=boot, seq=seq)
 
 
-def check_count(count: int, limits: IngestSettings) -> Rejection | None:
-    """Whether a message may carry so many samples, the rejected ones included."""
-    if count <= limits.max_samples:
-        return None
-    return _reject(Reason.TOO_MANY_SAMPLES, f"{count} samples in one message; at most {limits.max_samples}")
-
-
 def _check_position(pos: Position) -> Rejection | None:
     lat, lon = pos.lat, pos.lon
     # Written so that NaN, which compares false with everything, is refused.

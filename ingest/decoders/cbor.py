@@ -7,7 +7,17 @@ import cbor2
 import msgspec
 
 from core.telemetry import Sample
-from ingest.decoders.plain import MAX_DEPTH, NO_REJECTIONS, Decoded, Name, Payload, collect, sample_of
+from ingest.decoders.plain import (
+    MAX_DEPTH,
+    MAX_SAMPLES,
+    NO_REJECTIONS,
+    Decoded,
+    Name,
+    Payload,
+    check_count,
+    collect,
+    sample_of,
+)
 from ingest.reasons import Reason, Reject
 
 # Every tag cbor2 would act on but the one that says "this is CBOR": dates, bignums, regular expressions, MIME
@@ -31,19 +41,18 @@ _LIMITS: dict[str, Any] = {
 }
 
 
-def decode(payload: Payload) -> Decoded:
+def decode(payload: Payload, max_samples: int = MAX_SAMPLES) -> Decoded:
     """Raises Reject if no part of the message is a sample."""
     value = _parse(payload)
     try:
         got: Sample | list[Sample] = msgspec.convert(value, _SHAPE)
     except ValueError:
         if isinstance(value, list):
-            return collect(value, _read_slowly, cbor2.dumps)
+            return collect(value, _read_slowly, cbor2.dumps, max_samples)
         return [_read_slowly(value)], NO_REJECTIONS
     if isinstance(got, Sample):
         return [got], NO_REJECTIONS
-    if not got:
-        raise Reject(Reason.EMPTY, "the array has no samples")
+    check_count(got, max_samples)
     return got, NO_REJECTIONS
 
 

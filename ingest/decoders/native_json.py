@@ -3,8 +3,18 @@
 import msgspec
 
 from core.telemetry import Sample
-from ingest.decoders.plain import NO_REJECTIONS, Decoded, Name, Payload, collect, parse_json, sample_of
-from ingest.reasons import Reason, Reject
+from ingest.decoders.plain import (
+    MAX_SAMPLES,
+    NO_REJECTIONS,
+    Decoded,
+    Name,
+    Payload,
+    check_count,
+    collect,
+    parse_json,
+    sample_of,
+)
+from ingest.reasons import Reject
 
 _decode = msgspec.json.Decoder(Sample | list[Sample]).decode
 _decode_one = msgspec.json.Decoder(Sample).decode
@@ -12,26 +22,25 @@ _decode_name = msgspec.json.Decoder(Name).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def decode(payload: Payload) -> Decoded:
+def decode(payload: Payload, max_samples: int = MAX_SAMPLES) -> Decoded:
     """Raises Reject if no part of the message is a sample."""
     try:
         got = _decode(payload)
     except (ValueError, RecursionError):
-        return _explain(payload)
+        return _explain(payload, max_samples)
     if type(got) is Sample:
         return [got], NO_REJECTIONS
-    if not got:
-        raise Reject(Reason.EMPTY, "the array has no samples")
+    check_count(got, max_samples)
     return got, NO_REJECTIONS
 
 
-def _explain(payload: Payload) -> Decoded:
+def _explain(payload: Payload, max_samples: int) -> Decoded:
     """The slow path: keep what can be kept, say exactly what is wrong with the rest."""
     try:
         parts = _split(payload)
     except (ValueError, RecursionError):
         return [_read_slowly(payload)], NO_REJECTIONS
-    return collect(parts, _read, bytes)
+    return collect(parts, _read, bytes, max_samples)
 
 
 def _read(part: msgspec.Raw) -> Sample:

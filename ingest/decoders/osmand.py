@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from core.telemetry import Position, Sample, Scalar
 from ingest.decoders import traccar
 from ingest.decoders.plain import (
+    MAX_SAMPLES,
     NO_REJECTIONS,
     Decoded,
     Fields,
@@ -24,11 +25,11 @@ _MAX_PARAMETERS = 128
 _METRIC_NAMES = {"batt": "battery_pct", "odometer": "odometer_m"}
 
 
-def decode(payload: Payload) -> Decoded:
+def decode(payload: Payload, max_samples: int = MAX_SAMPLES) -> Decoded:
     """A JSON object, or a query string such as `id=17&timestamp=1790000000&lat=47.1&lon=9.5`. Raises Reject."""
     head = bytes(payload[:32]).lstrip()
     if not head or head[:1] in b'{["':
-        return traccar.decode(payload)
+        return traccar.decode(payload, max_samples)
     return [_sample(Fields(_parameters(payload)))], NO_REJECTIONS
 
 

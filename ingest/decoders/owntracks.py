@@ -2,6 +2,7 @@
 
 from core.telemetry import Position, Sample, Scalar
 from ingest.decoders.plain import (
+    MAX_SAMPLES,
     NO_REJECTIONS,
     Decoded,
     Fields,
@@ -32,7 +33,7 @@ _METRIC_NAMES = {
 }
 
 
-def decode(payload: Payload) -> Decoded:
+def decode(payload: Payload, _max_samples: int = MAX_SAMPLES) -> Decoded:
     """A location or a transition is a sample; other messages raise Reject, most of them as not_telemetry."""
     fields = Fields(parse_json(payload))
     kind = fields.text("_type")

@@ -18,6 +18,7 @@ type Payload = bytes | memoryview
 
 NO_REJECTIONS: Sequence[Rejection] = ()
 MAX_DEPTH = 16
+MAX_SAMPLES = 1000
 MAX_SINGLE_REJECTIONS = 100
 _MAX_INT = 2**63 - 1
 _MS_FROM = 100_000_000_000  # as seconds this is the year 5138, as milliseconds it is 1973
@@ -234,14 +235,22 @@ def position_of(fields: Fields) -> Position:
     )
 
 
-def collect[T](items: Sequence[T], read: Callable[[T], Sample], keep: Callable[[T], bytes]) -> Decoded:
+def check_count(items: Sequence[object], max_samples: int) -> None:
+    if not items:
+        raise Reject(Reason.EMPTY, "the array has no samples")
+    if len(items) > max_samples:
+        raise Reject(Reason.TOO_MANY_SAMPLES, f"{len(items)} samples in one message; at most {max_samples}")
+
+
+def collect[T](
+    items: Sequence[T], read: Callable[[T], Sample], keep: Callable[[T], bytes], max_samples: int
+) -> Decoded:
     """Read each item of an array; a bad one costs only itself. `keep` gives its bytes for the dead letter.
 
     From MAX_SINGLE_REJECTIONS on, bad ones share one verdict on the whole message, so that one message cannot become
-    ten thousand dead letters. Raises Reject for an array without items.
+    ten thousand dead letters. Raises Reject for an array without items, or with more than `max_samples`.
     """
-    if not items:
-        raise Reject(Reason.EMPTY, "the array has no samples")
+    check_count(items, max_samples)
     samples: list[Sample] = []
     rejected: list[Rejection] = []
     more = 0

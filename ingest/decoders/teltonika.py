@@ -4,6 +4,7 @@ import msgspec
 
 from core.telemetry import Position, Sample, Scalar
 from ingest.decoders.plain import (
+    MAX_SAMPLES,
     NO_REJECTIONS,
     Decoded,
     Fields,
@@ -35,7 +36,7 @@ _PLAIN = {
 _GNSS_FIX = 1
 
 
-def decode(payload: Payload) -> Decoded:
+def decode(payload: Payload, max_samples: int = MAX_SAMPLES) -> Decoded:
     """One record or an array of them, bare or inside `state.reported`. Raises Reject."""
     value = parse_json(payload)
     if isinstance(value, dict) and "state" in value:
@@ -44,7 +45,7 @@ def decode(payload: Payload) -> Decoded:
         if value is None:
             raise Reject(Reason.MISSING_FIELD, "state.reported is missing")
     if isinstance(value, list):
-        return collect(value, _sample, msgspec.json.encode)
+        return collect(value, _sample, msgspec.json.encode, max_samples)
     return [_sample(value)], NO_REJECTIONS
 
 

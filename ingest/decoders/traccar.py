@@ -3,11 +3,21 @@
 import msgspec
 
 from core.telemetry import Position, Sample, Scalar
-from ingest.decoders.plain import NO_REJECTIONS, Decoded, Fields, Payload, collect, epoch_ms, known, parse_json
+from ingest.decoders.plain import (
+    MAX_SAMPLES,
+    NO_REJECTIONS,
+    Decoded,
+    Fields,
+    Payload,
+    collect,
+    epoch_ms,
+    known,
+    parse_json,
+)
 from ingest.reasons import Reason, Reject
 
 
-def decode(payload: Payload) -> Decoded:
+def decode(payload: Payload, max_samples: int = MAX_SAMPLES) -> Decoded:
     """One location or an array of them, as `{"location": ..., "device_id": ...}`. Raises Reject."""
     message = Fields(parse_json(payload))
     location = message.take("location")
@@ -18,7 +28,7 @@ def decode(payload: Payload) -> Decoded:
     common: dict[str, Scalar] = {}
     message.metrics(common)
     if isinstance(location, list):
-        return collect(location, lambda item: _from_location(item, common), msgspec.json.encode)
+        return collect(location, lambda item: _from_location(item, common), msgspec.json.encode, max_samples)
     return [_from_location(location, common)], NO_REJECTIONS
 
 
