@@ -1,6 +1,7 @@
 """Dead letters: every refused message, kept whole with the reason, until it is replayed or its time is over."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -10,7 +11,7 @@ UNATTRIBUTED = "!"
 """Tenant of a letter whose topic named no tenant of ours; no tenant can be called so."""
 
 _COPY: LiteralString = (
-    "COPY dead_letter (tenant_id, received_at, source, topic, thing, reason, detail, payload) FROM STDIN"
+    "COPY dead_letter (tenant_id, received_at, source, topic, thing, reason, detail, payload, digest) FROM STDIN"
 )
 
 
@@ -26,6 +27,20 @@ class DeadLetter:
     reason: str
     detail: str
     payload: bytes
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.blake2b(self.topic.encode("utf-8", "replace") + b"\x00" + self.payload, digest_size=16).digest()
+
+
+async def known(tx: Tx, letters: Iterable[DeadLetter]) -> set[bytes]:
+    """The digests among `letters` that are kept already, for messages that were delivered again."""
+    rows = await tx.all(
+        "SELECT d.digest FROM dead_letter d JOIN unnest(%s::text[], %s::bytea[]) AS w(tenant_id, digest) "
+        "USING (tenant_id, digest)",
+        ([letter.tenant for letter in letters], [letter.digest for letter in letters]),
+    )
+    return {bytes(row["digest"]) for row in rows}
 
 
 async def keep(tx: Tx, letters: Sequence[DeadLetter]) -> None:
@@ -44,6 +59,7 @@ async def keep(tx: Tx, letters: Sequence[DeadLetter]) -> None:
                     letter.reason,
                     _storable(letter.detail),
                     letter.payload,
+                    letter.digest,
                 )
             )
 

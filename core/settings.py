@@ -66,16 +66,25 @@ class MqttSettings(_Group):
     ca_file: Path = Field(Path("ca.crt"), description="CA that signed the broker's server certificate")
     cert_file: Path = Field(Path("service.crt"), description="this service's client certificate")
     key_file: Path = Field(Path("service.key"), description="its private key")
-    protocol: Literal[4, 5] = Field(5, description="MQTT 5, or 4 for a 3.1.1-only broker (embedded)")
+    protocol: int = Field(5, ge=4, le=5, description="MQTT 5, or 4 for a 3.1.1-only broker (embedded)")
     share_group: str = Field("ingest", description="shared subscription group; the local stack adds a secret suffix")
     keepalive_s: int = Field(30, ge=5, le=1200, description="MQTT keep-alive of our own connections")
 
 
 class BrokerSettings(_Group):
     kind: Literal["mosquitto", "amqtt"] = Field("mosquitto", description="which local broker this process controls")
-    pid_file: Path | None = Field(None, description="Mosquitto's pid file: where a reload signal goes")
+    folder: Path = Field(Path("broker"), description="the broker's own folder: its configuration, log and state")
     crl_file: Path | None = Field(None, description="revocation list the broker loads")
     presence_grace_s: float = Field(3.0, ge=0, le=60, description="a device back within this was never offline")
+
+
+class ProvisioningSettings(_Group):
+    ca_dir: Path = Field(Path("ca"), description="folder of the development certificate authority")
+    certificate_days: int = Field(365, ge=1, le=3650, description="a device certificate is valid this long")
+    overlap_hours: float = Field(168.0, ge=0, description="after a renewal the old certificate still works this long")
+    crl_days: int = Field(30, ge=1, le=365, description="a broker may go on this long without a new revocation list")
+    warn_days: int = Field(30, ge=1, description="a certificate that ends within this is counted as expiring")
+    sweep_every_s: float = Field(300.0, gt=0, description="pause between ending overlaps and re-issuing the list")
 
 
 class IngestSettings(_Group):
@@ -90,13 +99,12 @@ class IngestSettings(_Group):
     max_age_s: int = Field(7 * 86_400, ge=60, description="older samples are refused")
     max_ahead_s: int = Field(120, ge=1, description="samples further in the future are refused")
     max_speed_mps: float = Field(70.0, gt=1, description="implied speed above this is quarantined")
-    device_rate: float = Field(
-        100.0, gt=0, description="messages per second a device may send, sustained (AWS IoT: 100)"
-    )
-    device_burst: int = Field(2000, ge=1, description="messages a device may send at once, such as a backlog")
-    tenant_rate: float = Field(50_000.0, gt=0, description="messages per second a tenant may send, sustained")
-    tenant_burst: int = Field(200_000, ge=1, description="messages a tenant may send at once")
-    registry_refresh_s: float = Field(5.0, gt=0, description="a device's state is read anew after this at the latest")
+    live_within_s: int = Field(60, ge=1, description="a newest position older than this on receipt is no live one")
+    device_rate: float = Field(1000.0, gt=0, description="messages per second a device may send, sustained")
+    device_burst: int = Field(20_000, ge=1, description="messages a device may send at once, such as a backlog")
+    tenant_rate: float = Field(100_000.0, gt=0, description="messages per second a tenant may send, sustained")
+    tenant_burst: int = Field(400_000, ge=1, description="messages a tenant may send at once")
+    registry_refresh_s: float = Field(1.0, gt=0, description="a change of a device's state is seen after this")
 
 
 class TelemetrySettings(_Group):
@@ -133,6 +141,7 @@ class Settings(BaseSettings):
     bus: BusSettings = Field(default_factory=BusSettings)
     mqtt: MqttSettings = Field(default_factory=MqttSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
+    provisioning: ProvisioningSettings = Field(default_factory=ProvisioningSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -132,8 +132,11 @@ class Worker:
         GIVEN_UP.labels(self._group).inc()
 
 
-async def until_stopped(*work: Awaitable[None]) -> None:
-    """Run `work` side by side until SIGTERM or SIGINT, or one of them fails; then cancel and wait for the rest."""
+async def until_stopped(*work: Awaitable[None], before_cancel: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Run `work` side by side until SIGTERM or SIGINT, or one of them fails; then cancel and wait for the rest.
+
+    `before_cancel` runs first when the end was asked for: the place to finish what was begun.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -141,6 +144,8 @@ async def until_stopped(*work: Awaitable[None]) -> None:
     tasks = [asyncio.ensure_future(each) for each in work]
     stopper = asyncio.create_task(stop.wait())
     done, _ = await asyncio.wait([stopper, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    if stopper in done and before_cancel is not None:
+        await before_cancel()
     for task in (stopper, *tasks):
         task.cancel()
     results = await asyncio.gather(stopper, *tasks, return_exceptions=True)

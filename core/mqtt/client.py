@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast, override
+from typing import Any, NamedTuple, Self, cast, override
 
 from core.errors import Forbidden, Unavailable
 from core.mqtt import codec
@@ -103,28 +103,31 @@ class MqttConnection(asyncio.BufferedProtocol):
     async def open(
         cls, options: ConnectOptions, on_message: Callable[[Message], None] | None = None
     ) -> "MqttConnection":
+        """A connection that is through its CONNACK; raises what `connect` raises."""
+        return await cls(options, on_message).connect()
+
+    async def connect(self) -> Self:
         """Connect and wait for CONNACK. Raises Refused, ConnectionLost (also for TLS failures) or TimeoutError."""
-        loop = asyncio.get_running_loop()
-        connection = cls(options, on_message)
+        options = self._options
         try:
             async with asyncio.timeout(options.timeout_s):
-                await loop.create_connection(
-                    lambda: connection,
+                await self._loop.create_connection(
+                    lambda: self,
                     options.host,
                     options.port,
                     ssl=options.tls,
                     server_hostname=(options.server_name or options.host) if options.tls else None,
                 )
-                await connection._connack
+                await self._connack
         except OSError as error:
-            connection.abort()
+            self.abort()
             if isinstance(error, TimeoutError):
                 raise
             raise ConnectionLost(f"{options.host}:{options.port} cannot be reached: {error}") from error
         except BaseException:
-            connection.abort()
+            self.abort()
             raise
-        return connection
+        return self
 
     # --- what a caller does -------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: bytes | bytearray | memoryview, at: int) -> tuple[int, int]:
-    """The integer at `at` and the position behind it. Raises IndexError when cut short, MalformedPacket over 4 bytes."""
+    """The integer at `at` and the position behind it. Raises IndexError when cut short, or MalformedPacket."""
     value = 0
     for shift in (0, 7, 14, 21):
         byte = data[at]

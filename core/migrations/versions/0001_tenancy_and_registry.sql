@@ -49,6 +49,7 @@ CREATE TABLE certificate (
     not_after   timestamptz NOT NULL,
     issued_at   timestamptz NOT NULL DEFAULT now(),
     ended_at    timestamptz,    -- since when it is superseded, held or revoked
+    overlap_ends_at timestamptz, -- once superseded: it is revoked then
     PRIMARY KEY (tenant_id, serial),
     FOREIGN KEY (tenant_id, device_id) REFERENCES device
 );
@@ -56,6 +57,8 @@ CREATE INDEX certificate_by_device ON certificate (tenant_id, device_id);
 -- One live certificate a device; a renewal supersedes the old one, which stays valid for the overlap.
 CREATE UNIQUE INDEX certificate_one_active ON certificate (tenant_id, device_id) WHERE status = 'active';
 CREATE INDEX certificate_barred ON certificate (status) WHERE status IN ('held', 'revoked');
+CREATE INDEX certificate_overlapping ON certificate (overlap_ends_at) WHERE status IN ('superseded', 'held');
+CREATE INDEX certificate_expiring ON certificate (not_after) WHERE status = 'active';
 
 -- What ingest knows of a device: last position, last seen, and the ledger of sequence numbers it has made durable.
 CREATE TABLE device_state (
@@ -104,6 +107,14 @@ CREATE TABLE device_event (
     FOREIGN KEY (tenant_id, device_id) REFERENCES device
 );
 
+-- The registry's line with what others know of the device: when it was last heard of, and whether it is connected.
+CREATE VIEW device_seen WITH (security_invoker = true) AS
+    SELECT d.tenant_id, d.device_id, d.status, d.type, d.labels, d.version, d.created_at, d.updated_at,
+           s.last_seen_at, coalesce(p.online, false) AS online
+    FROM device d
+        LEFT JOIN device_state s ON s.tenant_id = d.tenant_id AND s.device_id = d.device_id
+        LEFT JOIN presence p ON p.tenant_id = d.tenant_id AND p.device_id = d.device_id;
+
 -- Messages that were refused, kept whole. tenant_id is '!' where the topic named no tenant we know.
 CREATE TABLE dead_letter (
     tenant_id   text COLLATE "C" NOT NULL,
@@ -115,9 +126,11 @@ CREATE TABLE dead_letter (
     reason      text NOT NULL,
     detail      text NOT NULL,
     payload     bytea NOT NULL,
+    digest      bytea NOT NULL,  -- of topic and payload: a redelivered message is not kept twice
     replayed_at timestamptz,
     PRIMARY KEY (tenant_id, id)
 );
+CREATE INDEX dead_letter_by_digest ON dead_letter (tenant_id, digest);
 CREATE INDEX dead_letter_by_time ON dead_letter (tenant_id, received_at DESC, id DESC);
 
 -- State and news share a transaction: entries is a MessagePack array of [stream, partition, event].
@@ -143,7 +156,8 @@ BEGIN
     END LOOP;
 END $$;
 
-GRANT SELECT ON tenant, device_state, presence, device_event, dead_letter TO milkrun_app;
+GRANT SELECT ON tenant, device_state, presence, device_seen, device_event, dead_letter TO milkrun_app;
+GRANT SELECT ON device_seen TO milkrun_operator;
 GRANT SELECT, INSERT, UPDATE ON device, certificate TO milkrun_app;
 GRANT UPDATE (replayed_at) ON dead_letter TO milkrun_app;
 GRANT INSERT ON outbox TO milkrun_app;

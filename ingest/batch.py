@@ -1,0 +1,194 @@
+"""A batch between pipeline and store: each sample is judged against what is known of its device, and becomes rows.
+
+Two passes, because two questions need the database: was this sequence number used for this very sample (a repeat) or
+for another (a reuse), and was a late sample stored before under another name (a replay)?
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+from prometheus_client import Counter
+
+from core.dead_letters import UNATTRIBUTED, DeadLetter
+from core.events import Received
+from core.settings import IngestSettings
+from core.telemetry import Sample
+from ingest import model, rows
+from ingest.gate import ACTIVE, Known
+from ingest.pipeline import Inflight, part
+from ingest.reasons import IGNORED, Reason, Rejection
+from ingest.store import Stored, Writes
+
+SAMPLES = Counter("milkrun_ingest_samples_total", "Samples by what became of them", ["result"])
+REJECTED = Counter("milkrun_ingest_rejected_total", "Messages or samples refused", ["reason"])
+SHED = Counter("milkrun_ingest_shed_total", "Refused messages too many to keep as dead letters", ["reason"])
+GAPS = Counter("milkrun_ingest_seq_gaps_abandoned_total", "Gaps in a device's seq given up to bound its ledger")
+
+_MINUTE_MS = 60_000
+_MAX_SEQLESS = 2**62
+
+
+@dataclass(slots=True)
+class Open:
+    """A sample that waits for the store's answer."""
+
+    flight: Inflight
+    known: Known
+    sample: Sample
+    is_reuse_suspect: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """The outcome of judging: what to write, whom to tell, what to count once the commit is through."""
+
+    settings: IngestSettings
+    writes: Writes = field(default_factory=Writes)
+    received: dict[int, list[Received]] = field(default_factory=dict)
+    acks: set[tuple[str, str]] = field(default_factory=set)
+    open: list[Open] = field(default_factory=list)
+    repeatable: list[DeadLetter] = field(default_factory=list)
+    named: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    duplicates: int = 0
+    rejected: dict[Reason, int] = field(default_factory=dict)
+    shed: dict[Reason, int] = field(default_factory=dict)
+
+    def judge(self, flights: Sequence[Inflight]) -> None:
+        """First pass, in order of arrival; every known sender's state is loaded."""
+        for flight in flights:
+            known = flight.known
+            for verdict in flight.rejected:
+                self._refuse(flight, verdict, may_repeat=flight.message.is_redelivery)
+            if known is None or known.status != ACTIVE:
+                continue
+            state = known.state
+            assert state is not None
+            state.last_seen_ms = flight.received_ms
+            self.writes.touched[known.name] = known
+            for boot, seq in flight.refused:
+                state.mark(boot, seq)
+                self.acks.add((known.name, boot))
+            if flight.event is not None:
+                event = flight.event
+                self._judge_one(flight, known, Sample(ts=event.ts, boot=event.boot, seq=event.seq))
+            for sample in flight.samples:
+                self._judge_one(flight, known, sample)
+
+    def settle(self, answers: Sequence[Sequence[Stored]]) -> None:
+        """Second pass: `answers` belong to `open`, one each."""
+        for waiting, found in zip(self.open, answers, strict=True):
+            sample, known = waiting.sample, waiting.known
+            boot, seq = sample.boot, seq_of(sample)
+            if any((s.boot, s.seq) == (boot, seq) for s in found) or self._named_here(known, sample):
+                self.duplicates += 1
+                if sample.seq is not None:
+                    assert known.state is not None
+                    known.state.mark(boot, seq)
+                    self.acks.add((known.name, boot))
+            elif waiting.is_reuse_suspect:
+                detail = f"seq {seq} of boot {boot!r} was used for another sample; each sample needs its own"
+                self._quarantine(waiting, Rejection(Reason.SEQ_REUSED, detail))
+            elif sample.pos is not None and any((s.lat, s.lon) == (sample.pos.lat, sample.pos.lon) for s in found):
+                detail = "this position at this instant is stored under another boot or seq: a recording played again"
+                self._quarantine(waiting, Rejection(Reason.IDENTICAL_REPLAY, detail))
+            else:
+                self._accept(waiting.flight, known, sample)
+
+    def forget_states(self) -> None:
+        """The transaction failed: what was judged in memory did not happen."""
+        for known in self.writes.touched.values():
+            known.state = None
+
+    def _judge_one(self, flight: Inflight, known: Known, sample: Sample) -> None:
+        state = known.state
+        assert state is not None
+        if sample.seq is not None and state.has(sample.boot, sample.seq):
+            self.open.append(Open(flight, known, sample, is_reuse_suspect=True))
+        elif sample.pos is not None and state.ts is not None and sample.ts <= state.ts:
+            self.open.append(Open(flight, known, sample, is_reuse_suspect=False))
+        else:
+            verdict = model.judge(state, sample, self.settings.max_speed_mps)
+            if verdict is None:
+                self._accept(flight, known, sample)
+            else:
+                self._quarantine(Open(flight, known, sample, is_reuse_suspect=False), verdict)
+
+    def _accept(self, flight: Inflight, known: Known, sample: Sample) -> None:
+        state, writes = known.state, self.writes
+        assert state is not None
+        is_newest = model.accept(state, sample)
+        seq = seq_of(sample)
+        if sample.seq is not None:
+            self.acks.add((known.name, sample.boot))
+            self.named[known.name, sample.boot, seq] = sample.ts
+        if flight.event is not None:
+            writes.events.append((known, flight.event, seq, flight.received_ms))
+            return
+        received_us = rows.timestamp_us(flight.received_ms)
+        if sample.pos is not None:
+            writes.positions.append(rows.position(known.ident, sample.boot, seq, sample.ts, received_us, sample.pos))
+        if sample.m:
+            writes.metrics += rows.metrics(known.ident, sample.boot, seq, sample.ts, received_us, sample.m)
+        writes.minutes.add(sample.ts - sample.ts % _MINUTE_MS)
+        is_live = is_newest and flight.received_ms - sample.ts <= self.settings.live_within_s * 1000
+        self.received.setdefault(known.partition, []).append(Received(known.name, sample, is_live))
+
+    def _named_here(self, known: Known, sample: Sample) -> bool:
+        """Whether this very sample came before in this batch."""
+        return self.named.get((known.name, sample.boot, seq_of(sample))) == sample.ts
+
+    def _quarantine(self, waiting: Open, verdict: Rejection) -> None:
+        flight, sample = waiting.flight, waiting.sample
+        if sample.seq is not None:
+            assert waiting.known.state is not None
+            waiting.known.state.mark(sample.boot, sample.seq)
+            self.acks.add((waiting.known.name, sample.boot))
+        is_whole = flight.event is not None or (len(flight.samples) == 1 and not flight.rejected)
+        # A refused sample sent again meets its own seq in the ledger; the letter kept of it tells that.
+        self._refuse(flight, verdict if is_whole else part(verdict, sample), may_repeat=True)
+
+    def _refuse(self, flight: Inflight, verdict: Rejection, *, may_repeat: bool) -> None:
+        reason = verdict.reason
+        counts = self.shed if flight.unkept else self.rejected
+        counts[reason] = counts.get(reason, 0) + 1
+        if flight.unkept or reason in IGNORED:
+            return
+        known = flight.known
+        letter = DeadLetter(
+            tenant=known.thing.tenant if known is not None and known.tenant is not None else UNATTRIBUTED,
+            received_at=datetime.fromtimestamp(flight.received_ms / 1000, UTC).isoformat(),
+            source="mqtt",
+            topic=flight.message.topic.decode("utf-8", "replace"),
+            thing=flight.route.name if flight.route is not None else None,
+            reason=reason.value,
+            detail=verdict.detail,
+            payload=flight.message.payload if verdict.payload is None else verdict.payload,
+        )
+        (self.repeatable if may_repeat else self.writes.letters).append(letter)
+
+    def count(self, *, positions: int, metrics: int) -> None:
+        """Move the outcome into the metrics, after the commit; `positions` and `metrics` are rows that were new."""
+        offered = sum(len(batch) for batch in self.received.values())
+        repeated = len(self.writes.positions) - positions
+        SAMPLES.labels("stored").inc(offered - repeated)
+        SAMPLES.labels("duplicate").inc(self.duplicates + repeated)
+        SAMPLES.labels("metric_row").inc(metrics)
+        for reason, count in self.rejected.items():
+            REJECTED.labels(reason.value).inc(count)
+        for reason, count in self.shed.items():
+            SHED.labels(reason.value).inc(count)
+        for known in self.writes.touched.values():
+            if known.state is not None and known.state.abandoned_gaps:
+                GAPS.inc(known.state.abandoned_gaps)
+                known.state.abandoned_gaps = 0
+
+
+def seq_of(sample: Sample) -> int:
+    """The seq stored for a sample: the device's own, or a negative digest of the content where it gave none."""
+    if sample.seq is not None:
+        return sample.seq
+    digest = hashlib.blake2b(msgspec.json.encode(sample), digest_size=8).digest()
+    return -1 - int.from_bytes(digest) % _MAX_SEQLESS

@@ -1,0 +1,1 @@
+"""What becomes of telemetry once it is stored: partitions, rollups and retention, and reading it back."""

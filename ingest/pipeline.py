@@ -1,0 +1,199 @@
+"""The visible pipeline: what happens to a message before it is written, one small step after the other.
+
+A step that refuses raises `Reject`; a step that cannot say yet, because the store must be asked about the sender first,
+raises `Unidentified`. Nothing is dropped in silence: whoever runs the pipeline keeps what was refused.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from core import topics
+from core.mqtt import Message
+from core.settings import IngestSettings
+from core.telemetry import DeviceEvent, Sample
+from ingest.decoders import DECODERS, Decoder
+from ingest.gate import ACTIVE, Known, Registry
+from ingest.reasons import Reason, Reject, Rejection
+from ingest.validate import check
+
+_MAX_ROUTES = 200_000
+_decode_event = msgspec.json.Decoder(DeviceEvent).decode
+
+
+class AckSink(Protocol):
+    """Where a message came from and where its acknowledgement goes."""
+
+    def ack(self, packet_ids: Sequence[int]) -> None: ...
+
+
+class Unidentified(Exception):
+    """The sender is not in memory; ask the store and run the pipeline again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a topic means; worked out once per topic, since a device uses the same one for life."""
+
+    inbound: topics.Inbound
+    name: str
+    decoder: Decoder | None
+
+
+@dataclass(slots=True)
+class Inflight:
+    """A message on its way through the pipeline."""
+
+    message: Message
+    source: AckSink
+    received_ms: int
+    now_s: float
+    route: Route | None = None
+    known: Known | None = None
+    samples: list[Sample] = field(default_factory=list)
+    event: DeviceEvent | None = None
+    rejected: list[Rejection] = field(default_factory=list)
+    refused: list[tuple[str, int]] = field(default_factory=list)
+    """Boot and seq of refused samples that are kept as dead letters: as durable as a stored one."""
+    unkept: bool = False
+    """Refused without a dead letter (a flood): counted, and its seq is not confirmed as durable."""
+
+
+@dataclass(slots=True)
+class Context:
+    settings: IngestSettings
+    registry: Registry
+    routes: dict[bytes, Route] = field(default_factory=dict)
+
+
+def parse_topic(flight: Inflight, context: Context) -> None:
+    route = context.routes.get(flight.message.topic)
+    if route is None:
+        try:
+            inbound = topics.parse_inbound(flight.message.topic.decode())
+        except (topics.InvalidTopic, UnicodeDecodeError) as error:
+            raise Reject(Reason.BAD_TOPIC, str(error)) from error
+        decoder = None if inbound.kind is topics.Kind.EVENT else DECODERS[inbound.format]
+        route = Route(inbound, str(inbound.thing), decoder)
+        if len(context.routes) >= _MAX_ROUTES:
+            context.routes.clear()
+        context.routes[flight.message.topic] = route
+    flight.route = route
+
+
+def identify(flight: Inflight, context: Context) -> None:
+    assert flight.route is not None
+    known = context.registry.get(flight.route.name, flight.now_s)
+    if known is None:
+        raise Unidentified
+    flight.known = known
+    if known.status != ACTIVE:
+        if known.status is None:
+            raise Reject(Reason.UNKNOWN_THING, f"{known.name} is not registered")
+        raise Reject(Reason.INACTIVE_THING, f"{known.name} is {known.status}; only an active device may send")
+
+
+def decode(flight: Inflight, context: Context) -> None:
+    assert flight.route is not None
+    payload = flight.message.payload
+    if len(payload) > context.settings.max_payload_bytes:
+        raise Reject(
+            Reason.TOO_LARGE, f"{len(payload)} bytes; a message has at most {context.settings.max_payload_bytes}"
+        )
+    if flight.route.decoder is None:
+        flight.event = _event(payload)
+        return
+    flight.samples, rejected = flight.route.decoder(payload)
+    if rejected:
+        flight.rejected.extend(rejected)
+    if len(flight.samples) > context.settings.max_samples:
+        raise Reject(
+            Reason.TOO_MANY_SAMPLES,
+            f"{len(flight.samples)} samples; a message carries at most {context.settings.max_samples}",
+        )
+
+
+def validate(flight: Inflight, context: Context) -> None:
+    now_ms, settings = flight.received_ms, context.settings
+    if flight.event is not None:
+        _validate_event(flight.event, now_ms, settings)
+        return
+    samples = flight.samples
+    for at, sample in enumerate(samples):
+        verdict = check(sample, now_ms, settings)
+        if verdict is not None:
+            flight.samples = _sift(flight, samples, at, verdict, settings)
+            return
+
+
+def throttle(flight: Inflight, context: Context) -> None:
+    known = flight.known
+    assert known is not None
+    assert known.tenant is not None
+    settings = context.settings
+    if not known.limit.take(flight.now_s):
+        flight.unkept = not known.letters.take(flight.now_s)
+        raise Reject(Reason.THROTTLED_DEVICE, f"over {settings.device_rate:g} messages a second for this device")
+    if not known.tenant.limit.take(flight.now_s):
+        flight.unkept = not known.letters.take(flight.now_s)
+        raise Reject(Reason.THROTTLED_TENANT, f"over {settings.tenant_rate:g} messages a second for this tenant")
+
+
+PIPELINE: tuple[Callable[[Inflight, Context], None], ...] = (parse_topic, identify, decode, validate, throttle)
+"""Behind these come the two steps that work on whole batches: write (ingest.store) and announce (ingest.service)."""
+
+
+def run(flight: Inflight, context: Context) -> None:
+    """Take a message through the pipeline; a refusal of the whole ends in `flight.rejected`. Raises Unidentified."""
+    try:
+        for step in PIPELINE:
+            step(flight, context)
+    except Reject as refusal:
+        if not flight.unkept:
+            flight.refused += [(sample.boot, sample.seq) for sample in flight.samples if sample.seq is not None]
+        flight.samples, flight.event = [], None
+        flight.rejected.append(refusal.rejection)
+
+
+def _sift(
+    flight: Inflight, samples: list[Sample], first: int, verdict: Rejection, settings: IngestSettings
+) -> list[Sample]:
+    """The samples that pass, when number `first` does not; each refused one is kept as a part of its own."""
+    kept = samples[:first]
+    whole = len(samples) == 1 and not flight.rejected
+    for at in range(first, len(samples)):
+        sample = samples[at]
+        found = verdict if at == first else check(sample, flight.received_ms, settings)
+        if found is None:
+            kept.append(sample)
+        else:
+            flight.rejected.append(found if whole else part(found, sample))
+            if sample.seq is not None:
+                flight.refused.append((sample.boot, sample.seq))
+    return kept
+
+
+def part(verdict: Rejection, sample: Sample) -> Rejection:
+    """The verdict on one sample of several: the dead letter holds that sample, as native JSON, and not the message."""
+    return Rejection(verdict.reason, verdict.detail, msgspec.json.encode(sample))
+
+
+def _event(payload: bytes) -> DeviceEvent:
+    try:
+        return _decode_event(payload)
+    except (ValueError, RecursionError) as error:
+        raise Reject(
+            Reason.MALFORMED, f'{error}; an event is {{"ts":ms,"type":"...","boot":"...","seq":n,"data":{{...}}}}'
+        ) from error
+
+
+def _validate_event(event: DeviceEvent, now_ms: int, settings: IngestSettings) -> None:
+    verdict = check(Sample(ts=event.ts, boot=event.boot, seq=event.seq, m={"event": True}), now_ms, settings)
+    if verdict is not None:
+        raise Reject(verdict.reason, verdict.detail)
+    if not 1 <= len(event.type) <= 64 or not event.type.isprintable():
+        raise Reject(Reason.BAD_TEXT, "type has 1 to 64 printable characters")
+    if event.data is not None and "\\u0000" in msgspec.json.encode(event.data).decode():
+        raise Reject(Reason.BAD_TEXT, "data has a NUL character, which cannot be stored")

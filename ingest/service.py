@@ -1,0 +1,272 @@
+"""Collects messages into batches, commits each in one transaction, and only then acknowledges and announces."""
+
+import asyncio
+import contextlib
+import struct
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from psycopg import errors as pg
+
+from core import dead_letters, events, outbox
+from core.bus import Bus, BusUnavailable, Entry
+from core.clock import Clock, epoch_ms
+from core.db import Database, DatabaseUnavailable, Tx
+from core.mqtt import Message
+from core.settings import IngestSettings
+from ingest import store
+from ingest.batch import Batch
+from ingest.errors import StateMoved
+from ingest.gate import Registry
+from ingest.pipeline import AckSink, Context, Inflight, Unidentified, run
+from ingest.reasons import Reason, Rejection
+from ingest.store import Written
+
+MESSAGES = Counter("milkrun_ingest_messages_total", "Messages received and settled, whatever became of them")
+WAITING = Gauge("milkrun_ingest_waiting_messages", "Messages received and not yet committed")
+BATCH = Histogram("milkrun_ingest_batch_messages", "Messages a transaction took", buckets=(1, 10, 100, 500, 1000, 5000))
+COMMIT = Histogram("milkrun_ingest_commit_seconds", "Time from taking a batch to its commit")
+DELAY = Histogram(
+    "milkrun_ingest_delay_seconds",
+    "Time from receipt of a batch's first message to its commit",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
+)
+RETRIES = Counter("milkrun_ingest_retries_total", "Batches tried again", ["why"])
+
+
+_log = structlog.get_logger()
+_encode_json = msgspec.json.Encoder().encode
+
+type SendAcks = Callable[[Sequence[tuple[str, bytes]]], None]
+
+
+class IngestService:
+    """One writer. `offer` is synchronous and quick; `run` commits until cancelled; `drain` settles what is left.
+
+    `send_acks` is handed (thing, payload) pairs for the durable acknowledgement topic after each commit.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: IngestSettings,
+        database: Database,
+        bus: Bus,
+        clock: Clock,
+        send_acks: SendAcks,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._bus = bus
+        self._clock = clock
+        self._send_acks = send_acks
+        self._context = Context(settings, Registry(settings))
+        self._batch: list[Inflight] = []
+        self._work = asyncio.Event()
+        self._full = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._announcements: asyncio.Queue[tuple[int, list[Entry]]] = asyncio.Queue(maxsize=64)
+        self._relayed: list[int] = []
+
+    # --- in -----------------------------------------------------------------------------------------------------
+
+    def offer(self, message: Message, source: AckSink) -> None:
+        """Take a message into the next batch; its acknowledgement goes to `source` once it is settled."""
+        flight = Inflight(message, source, epoch_ms(self._clock()), time.monotonic())
+        with contextlib.suppress(Unidentified):  # the batch that carries it asks who it is, and runs it again
+            run(flight, self._context)
+        self._batch.append(flight)
+        self._work.set()
+        if len(self._batch) >= self._settings.batch_rows:
+            self._full.set()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._batch)
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Commit batches until cancelled. What a cancellation finds in memory was never acknowledged."""
+        while True:
+            await self._work.wait()
+            self._idle.clear()
+            if len(self._batch) < self._settings.batch_rows:
+                self._full.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), self._settings.batch_wait_ms / 1000)
+            flights = self._batch[: self._settings.batch_rows]
+            del self._batch[: len(flights)]
+            if not self._batch:
+                self._work.clear()
+            WAITING.set(len(flights) + len(self._batch))
+            await self._settle(flights)
+            if not self._batch:
+                self._idle.set()
+
+    async def drain(self) -> None:
+        """Wait until everything offered is settled."""
+        while self._batch or not self._idle.is_set():
+            await self._idle.wait()
+            await asyncio.sleep(0)
+
+    async def _settle(self, flights: list[Inflight]) -> None:
+        """Commit `flights`, whatever it takes: outages are waited out, a poisonous row is found and set aside."""
+        pause = 0.05
+        while True:
+            try:
+                await self._commit(flights)
+            except StateMoved:
+                RETRIES.labels("state_moved").inc()
+            except DatabaseUnavailable as error:
+                RETRIES.labels("database").inc()
+                _log.warning("ingest.waiting", error=str(error), messages=len(flights))
+                await asyncio.sleep(pause)
+                pause = min(5.0, pause * 2)
+            except (pg.DataError, pg.IntegrityError, struct.error, ValueError, OverflowError) as error:
+                RETRIES.labels("bad_row").inc()
+                await self._bisect(flights, error)
+                return
+            else:
+                return
+
+    async def _bisect(self, flights: list[Inflight], error: Exception) -> None:
+        if len(flights) > 1:
+            middle = len(flights) // 2
+            await self._settle(flights[:middle])
+            await self._settle(flights[middle:])
+            return
+        flight = flights[0]
+        _log.warning("ingest.poison", topic=flight.message.topic.decode("utf-8", "replace"), error=str(error))
+        flight.refused += [(s.boot, s.seq) for s in flight.samples if s.seq is not None]
+        flight.samples, flight.event = [], None
+        flight.rejected.append(Rejection(Reason.POISON_ROW, str(error)[:300]))
+        await self._settle(flights)
+
+    async def _commit(self, flights: list[Inflight]) -> None:
+        started = time.monotonic()
+        batch = Batch(self._settings)
+        relayed, self._relayed = self._relayed, []
+        batch.writes.relayed = relayed
+        entries: list[Entry] = []
+        try:
+            async with self._database.unscoped(reason="a batch carries many tenants") as tx:
+                await store.prepare(tx)
+                await self._identify(tx, flights)
+                batch.judge(flights)
+                batch.settle(await store.stored(tx, [(w.known, w.sample) for w in batch.open]))
+                if batch.repeatable:
+                    seen = await dead_letters.known(tx, batch.repeatable)
+                    batch.writes.letters += [letter for letter in batch.repeatable if letter.digest not in seen]
+                entries = self._news(batch)
+                batch.writes.outbox = outbox.pack(entries) if entries else None
+                written = await self._write(tx, batch)
+        except BaseException:
+            batch.forget_states()
+            self._relayed += relayed
+            raise
+        for known in batch.writes.touched.values():
+            assert known.state is not None
+            known.state.version += 1
+        self._acknowledge(flights, batch)
+        if written.outbox_id is not None and not self._announcements.full():
+            self._announcements.put_nowait((written.outbox_id, entries))
+        self._count(flights, batch, written, started)
+
+    async def _write(self, tx: Tx, batch: Batch) -> Written:
+        try:
+            async with tx.conn.transaction():
+                return await store.write(tx, batch.writes)
+        except pg.CheckViolation:
+            # No partition for a day within the accepted window: maintenance is behind, so make it here, once.
+            first, last = min(batch.writes.minutes), max(batch.writes.minutes)
+            await store.ensure_partitions(tx, first, last)
+            return await store.write(tx, batch.writes)
+
+    async def _identify(self, tx: Tx, flights: Sequence[Inflight]) -> None:
+        context, now_s = self._context, time.monotonic()
+        strangers = [f for f in flights if f.known is None and f.route is not None]
+        things = sorted({f.route.inbound.thing for f in strangers if f.route is not None})
+        unasked = [thing for thing in things if context.registry.get(str(thing), now_s) is None]
+        if unasked:
+            places = [self._bus.partition(str(thing)) for thing in unasked]
+            await store.lookup(tx, context.registry, unasked, partitions=places, now_s=now_s)
+        for flight in strangers:
+            if not flight.rejected:
+                flight.now_s = now_s
+                run(flight, context)
+        stateless = {f.known.name: f.known for f in flights if f.known is not None and f.known.state is None}
+        if stateless:
+            await store.load_states(tx, list(stateless.values()))
+
+    def _news(self, batch: Batch) -> list[Entry]:
+        now_ms = epoch_ms(self._clock())
+        news = [
+            Entry(
+                events.TelemetryReceived.stream,
+                f"#{partition}",
+                events.encode(events.TelemetryReceived(partition=partition, received_ms=now_ms, samples=samples)),
+            )
+            for partition, samples in batch.received.items()
+        ]
+        for known, event, _seq, _at in batch.writes.events:
+            report = events.DeviceReported(thing=known.name, ts=event.ts, type=event.type, data=event.data or {})
+            news.append(Entry(report.stream, report.key, events.encode(report)))
+        return news
+
+    # --- out ----------------------------------------------------------------------------------------------------
+
+    def _acknowledge(self, flights: Sequence[Inflight], batch: Batch) -> None:
+        by_source: dict[AckSink, list[int]] = {}
+        for flight in flights:
+            if flight.message.packet_id:
+                by_source.setdefault(flight.source, []).append(flight.message.packet_id)
+        for source, packet_ids in by_source.items():
+            source.ack(packet_ids)
+        acks: list[tuple[str, bytes]] = []
+        for name, boot in batch.acks:
+            known = batch.writes.touched.get(name)
+            durable = known.state.durable(boot) if known is not None and known.state is not None else None
+            if durable is not None:
+                acks.append((name, _encode_json({"boot": boot, "seq": durable[1], "from": durable[0]})))
+        if acks:
+            self._send_acks(acks)
+
+    def _count(self, flights: Sequence[Inflight], batch: Batch, written: Written, started: float) -> None:
+        now = time.monotonic()
+        MESSAGES.inc(len(flights))
+        BATCH.observe(len(flights))
+        COMMIT.observe(now - started)
+        DELAY.observe(now - flights[0].now_s)
+        WAITING.set(len(self._batch))
+        batch.count(positions=written.positions, metrics=written.metrics)
+
+    async def announce(self) -> None:
+        """Publish committed batches at once; whatever fails here is left to the outbox relay."""
+        while True:
+            outbox_id, entries = await self._announcements.get()
+            try:
+                await self._bus.publish(entries)
+            except BusUnavailable:
+                continue
+            self._relayed.append(outbox_id)
+
+    async def follow_registry(self) -> None:
+        """Keep what is known of devices fresh, and clear announced outbox rows when no batch comes to do it."""
+        since = datetime.now(UTC) - timedelta(minutes=1)
+        while True:
+            await asyncio.sleep(self._settings.registry_refresh_s)
+            relayed, self._relayed = self._relayed, []
+            try:
+                async with self._database.unscoped(reason="the registry of every tenant") as tx:
+                    latest = await store.changes(tx, self._context.registry, since - timedelta(seconds=5))
+                    if relayed:
+                        await tx.execute(store.QUERIES["drop_outbox"], (relayed,))
+                since = max(since, latest)
+            except DatabaseUnavailable:
+                self._relayed += relayed
