@@ -18,9 +18,10 @@ from core.settings import IngestSettings
 from core.telemetry import Sample
 from ingest import model, rows
 from ingest.gate import ACTIVE, Known
-from ingest.pipeline import Inflight, part
+from ingest.pipeline import Inflight, as_sample, part
 from ingest.reasons import IGNORED, Reason, Rejection
 from ingest.store import Stored, Writes
+from ingest.validate import MAX_SEQ
 
 SAMPLES = Counter("milkrun_ingest_samples_total", "Samples by what became of them", ["result"])
 REJECTED = Counter("milkrun_ingest_rejected_total", "Messages or samples refused", ["reason"])
@@ -68,12 +69,10 @@ class Batch:
             assert state is not None
             state.last_seen_ms = flight.received_ms
             self.writes.touched[known.name] = known
-            for boot, seq in flight.refused:
-                state.mark(boot, seq)
-                self.acks.add((known.name, boot))
+            if flight.rejected and not flight.unkept:
+                self._mark_refused(flight, known, state)
             if flight.event is not None:
-                event = flight.event
-                self._judge_one(flight, known, Sample(ts=event.ts, boot=event.boot, seq=event.seq))
+                self._judge_one(flight, known, as_sample(flight.event))
             for sample in flight.samples:
                 self._judge_one(flight, known, sample)
 
@@ -101,6 +100,14 @@ class Batch:
         """The transaction failed: what was judged in memory did not happen."""
         for known in self.writes.touched.values():
             known.state = None
+
+    def _mark_refused(self, flight: Inflight, known: Known, state: model.DeviceState) -> None:
+        """A refused sample that is kept as a dead letter is as durable as a stored one, and the device may forget it."""
+        named = [(v.boot, v.seq) for v in flight.rejected if v.seq is not None]
+        for boot, seq in (*named, *flight.refused):
+            if 0 <= seq <= MAX_SEQ:
+                state.mark(boot, seq)
+                self.acks.add((known.name, boot))
 
     def _judge_one(self, flight: Inflight, known: Known, sample: Sample) -> None:
         state = known.state

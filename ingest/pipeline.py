@@ -5,7 +5,7 @@ raises `Unidentified`. Nothing is dropped in silence: whoever runs the pipeline 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -14,13 +14,12 @@ from core import topics
 from core.mqtt import Message
 from core.settings import IngestSettings
 from core.telemetry import DeviceEvent, Sample
-from ingest.decoders import DECODERS, Decoder
+from ingest.decoders import DECODERS, Decoder, event
 from ingest.gate import ACTIVE, Known, Registry
 from ingest.reasons import Reason, Reject, Rejection
 from ingest.validate import check
 
 _MAX_ROUTES = 200_000
-_decode_event = msgspec.json.Decoder(DeviceEvent).decode
 
 
 class AckSink(Protocol):
@@ -56,7 +55,7 @@ class Inflight:
     event: DeviceEvent | None = None
     rejected: list[Rejection] = field(default_factory=list)
     refused: list[tuple[str, int]] = field(default_factory=list)
-    """Boot and seq of refused samples that are kept as dead letters: as durable as a stored one."""
+    """Boot and seq of further samples in a message that was refused as a whole."""
     unkept: bool = False
     """Refused without a dead letter (a flood): counted, and its seq is not confirmed as durable."""
 
@@ -103,7 +102,7 @@ def decode(flight: Inflight, context: Context) -> None:
             Reason.TOO_LARGE, f"{len(payload)} bytes; a message has at most {context.settings.max_payload_bytes}"
         )
     if flight.route.decoder is None:
-        flight.event = _event(payload)
+        flight.event = event.decode(payload)
         return
     flight.samples, rejected = flight.route.decoder(payload)
     if rejected:
@@ -118,7 +117,10 @@ def decode(flight: Inflight, context: Context) -> None:
 def validate(flight: Inflight, context: Context) -> None:
     now_ms, settings = flight.received_ms, context.settings
     if flight.event is not None:
-        _validate_event(flight.event, now_ms, settings)
+        verdict = check(as_sample(flight.event), now_ms, settings)
+        if verdict is not None:
+            flight.event = None
+            flight.rejected.append(verdict)
         return
     samples = flight.samples
     for at, sample in enumerate(samples):
@@ -151,10 +153,7 @@ def run(flight: Inflight, context: Context) -> None:
         for step in PIPELINE:
             step(flight, context)
     except Reject as refusal:
-        if not flight.unkept:
-            flight.refused += [(sample.boot, sample.seq) for sample in flight.samples if sample.seq is not None]
-        flight.samples, flight.event = [], None
-        flight.rejected.append(refusal.rejection)
+        refuse_whole(flight, refusal.rejection)
 
 
 def _sift(
@@ -170,30 +169,22 @@ def _sift(
             kept.append(sample)
         else:
             flight.rejected.append(found if whole else part(found, sample))
-            if sample.seq is not None:
-                flight.refused.append((sample.boot, sample.seq))
     return kept
 
 
 def part(verdict: Rejection, sample: Sample) -> Rejection:
     """The verdict on one sample of several: the dead letter holds that sample, as native JSON, and not the message."""
-    return Rejection(verdict.reason, verdict.detail, msgspec.json.encode(sample))
+    return replace(verdict, payload=msgspec.json.encode(sample))
 
 
-def _event(payload: bytes) -> DeviceEvent:
-    try:
-        return _decode_event(payload)
-    except (ValueError, RecursionError) as error:
-        raise Reject(
-            Reason.MALFORMED, f'{error}; an event is {{"ts":ms,"type":"...","boot":"...","seq":n,"data":{{...}}}}'
-        ) from error
+def refuse_whole(flight: Inflight, verdict: Rejection) -> None:
+    """Refuse the message with everything in it; samples that were read already are refused under their own names."""
+    named = [s for s in (*flight.samples, *([as_sample(flight.event)] if flight.event else [])) if s.seq is not None]
+    flight.samples, flight.event = [], None
+    flight.rejected.append(replace(verdict, boot=named[0].boot, seq=named[0].seq) if named else verdict)
+    flight.refused = [(s.boot, s.seq) for s in named[1:] if s.seq is not None]
 
 
-def _validate_event(event: DeviceEvent, now_ms: int, settings: IngestSettings) -> None:
-    verdict = check(Sample(ts=event.ts, boot=event.boot, seq=event.seq, m={"event": True}), now_ms, settings)
-    if verdict is not None:
-        raise Reject(verdict.reason, verdict.detail)
-    if not 1 <= len(event.type) <= 64 or not event.type.isprintable():
-        raise Reject(Reason.BAD_TEXT, "type has 1 to 64 printable characters")
-    if event.data is not None and "\\u0000" in msgspec.json.encode(event.data).decode():
-        raise Reject(Reason.BAD_TEXT, "data has a NUL character, which cannot be stored")
+def as_sample(report: DeviceEvent) -> Sample:
+    """An event's name and time, for what judges samples."""
+    return Sample(ts=report.ts, boot=report.boot, seq=report.seq)

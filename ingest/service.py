@@ -22,8 +22,8 @@ from ingest import store
 from ingest.batch import Batch
 from ingest.errors import StateMoved
 from ingest.gate import Registry
-from ingest.pipeline import AckSink, Context, Inflight, Unidentified, run
-from ingest.reasons import Reason, Rejection
+from ingest.pipeline import AckSink, Context, Inflight, Unidentified, refuse_whole, run
+from ingest.reasons import Reason, Rejection, printable
 from ingest.store import Written
 
 MESSAGES = Counter("milkrun_ingest_messages_total", "Messages received and settled, whatever became of them")
@@ -143,9 +143,7 @@ class IngestService:
             return
         flight = flights[0]
         _log.warning("ingest.poison", topic=flight.message.topic.decode("utf-8", "replace"), error=str(error))
-        flight.refused += [(s.boot, s.seq) for s in flight.samples if s.seq is not None]
-        flight.samples, flight.event = [], None
-        flight.rejected.append(Rejection(Reason.POISON_ROW, str(error)[:300]))
+        refuse_whole(flight, Rejection(Reason.POISON_ROW, printable(str(error))))
         await self._settle(flights)
 
     async def _commit(self, flights: list[Inflight]) -> None:

@@ -7,6 +7,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from core import topics
+from core.metrics import READY
 from core.mqtt import ConnectOptions, Message, MqttConnection, codec, keep_connected, tls_context
 from core.settings import IngestSettings, MqttSettings
 from ingest.service import IngestService
@@ -87,6 +88,7 @@ class MqttSource:
         if any(code >= 0x80 for code in granted):
             raise PermissionError(f"the broker refused our subscription: {dict(zip(filters, granted, strict=True))}")
         CONNECTED.set(1)
+        READY.set(1)
         _log.info("ingest.connected", host=self._mqtt.host, port=self._mqtt.port, resumed=connection.session_present)
         try:
             await asyncio.shield(connection.lost)

@@ -266,6 +266,8 @@ class MqttConnection(asyncio.BufferedProtocol):
                     size, body = (buffer[body], body + 1) if buffer[body] < 0x80 else codec.read_varint(buffer, body)
                     body += size
                 on_message(Message(topic, bytes(view[body:stop]), packet_id, first & 0x08 != 0))
+            elif first == 0x40:
+                self.on_puback(buffer[head] << 8 | buffer[head + 1], buffer[head + 2] if length > 2 else 0)
             else:
                 self._control(first >> 4, bytes(view[head:stop]))
             at = stop
@@ -283,9 +285,7 @@ class MqttConnection(asyncio.BufferedProtocol):
         self._start, self._end = 0, len(rest)
 
     def _control(self, kind: int, body: bytes) -> None:
-        if kind == codec.PUBACK:
-            self.on_puback(body[0] << 8 | body[1], body[2] if len(body) > 2 else 0)
-        elif kind == codec.CONNACK:
+        if kind == codec.CONNACK:
             self._on_connack(body)
         elif kind in {codec.SUBACK, codec.UNSUBACK}:
             at = codec.properties(body, 2)[1] if self._protocol == 5 else 2

@@ -77,7 +77,8 @@ def _parse(payload: Payload) -> object:
         if isinstance(error.__cause__, Reject):
             raise error.__cause__ from None
         reason = Reason.TOO_DEEP if "nesting depth" in str(error) else Reason.MALFORMED
-        raise Reject(reason, f"CBOR: {error}") from error
+        hint = "; this looks like JSON, which has a topic of its own" if bytes(payload[:1]) in {b"{", b"["} else ""
+        raise Reject(reason, f"CBOR: {error}{hint}") from error
     if stream.read(1):
         raise Reject(Reason.MALFORMED, "CBOR: bytes follow the first value; send several samples as an array")
     return value

@@ -24,6 +24,7 @@ _MAX_INT = 2**63 - 1
 _MS_FROM = 100_000_000_000  # as seconds this is the year 5138, as milliseconds it is 1973
 
 _NUMBER = re.compile(r"[+-]?(\d{1,18}(\.\d{0,18})?|\.\d{1,18})\Z", re.ASCII)
+_BYTE = re.compile(r"\(byte (\d+)\)")
 
 _parse = msgspec.json.Decoder().decode
 
@@ -40,11 +41,20 @@ def parse_json(payload: Payload) -> object:
         raise Reject(Reason.MALFORMED, f"text is not UTF-8: {error.reason}") from error
     except msgspec.ValidationError as error:
         # Without a schema, only a number that fits no double gets here.
-        raise Reject(Reason.OUT_OF_RANGE, "a number has more digits than a double can hold") from error
+        raise Reject(Reason.OUT_OF_RANGE, "a number is too large for a double") from error
     except ValueError as error:
-        raise Reject(Reason.MALFORMED, str(error)) from error
+        raise Reject(Reason.MALFORMED, _explain_syntax(payload, str(error))) from error
     check_depth(value)
     return value
+
+
+def _explain_syntax(payload: Payload, error: str) -> str:
+    at = _BYTE.search(error)
+    if at is None:
+        return "the JSON ends too early, or a text has half a surrogate pair"
+    index = int(at[1])
+    hint = "; several samples are sent as an array" if "trailing" in error else ""
+    return f"{error}: {bytes(payload[index : index + 16])!r}{hint}"
 
 
 def check_depth(value: object) -> None:
@@ -147,7 +157,7 @@ class Fields:
         value = self._left.pop(name, None)
         if value is None or isinstance(value, bool):
             return value
-        if value in {0, 1} and isinstance(value, int | float):
+        if isinstance(value, int | float) and value in {0, 1}:
             return bool(value)
         raise self._wrong(name, "true or false", value)
 

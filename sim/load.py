@@ -1,0 +1,203 @@
+"""The load generator: many devices on one event loop, each with its own certificate and connection, QoS 1 throughout.
+
+It keeps a window of unacknowledged messages per device, counts what the broker took (PUBACK) and what became durable
+(the device's ack topic), and measures publish to durable on a sample of the messages.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from core import topics
+from core.mqtt import ConnectOptions, Message, MqttConnection, codec, tls_context
+
+_TICK_S = 0.004
+_CONNECTS_AT_ONCE = 50
+_TIMED_EVERY = 10
+
+
+class _Ack(msgspec.Struct):
+    boot: str
+    seq: int
+
+
+_decode_ack = msgspec.json.Decoder(_Ack).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """What to send: `rate` is messages per second over all devices (0 = as fast as the windows allow)."""
+
+    host: str
+    port: int
+    rate: float
+    duration_s: float
+    samples_per_message: int = 1
+    window: int = 200
+    settle_s: float = 30.0
+    with_metrics: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A device folder as `milkrun device add --out` writes it."""
+
+    thing: str
+    folder: Path
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """Messages unless named otherwise. `durable_s` is the time until the last sent message was durable."""
+
+    devices: int
+    sent: int = 0
+    acknowledged: int = 0
+    refused: int = 0
+    durable: int = 0
+    sending_s: float = 0.0
+    durable_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+
+    def latency_s(self, share: float) -> float | None:
+        """The publish-to-durable latency that `share` (0 to 1) of the timed messages stayed within."""
+        if not self.latencies_s:
+            return None
+        ordered = sorted(self.latencies_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    @property
+    def durable_per_s(self) -> float:
+        return self.durable / self.durable_s if self.durable_s else 0.0
+
+
+class _Device:
+    """One connection under load. `seq` counts samples; the window counts messages."""
+
+    def __init__(self, credentials: Credentials, plan: LoadPlan, number: int, report: LoadReport) -> None:
+        self._thing = credentials.thing
+        self._folder = credentials.folder
+        self._plan = plan
+        self._report = report
+        self._boot = secrets.token_hex(4)
+        self._packet_id = 0
+        self._topic = topics.telemetry(self._thing).encode()
+        self._lat, self._lon = 47.0 + number % 500 * 0.0005, 9.0 + number // 500 * 0.001
+        self._timed: deque[tuple[int, float]] = deque()
+        self.seq = 0
+        self.durable_seq = 0
+        self.unacknowledged = 0
+        self.connection: MqttConnection | None = None
+
+    async def connect(self) -> None:
+        plan, folder = self._plan, self._folder
+        options = ConnectOptions(
+            host=plan.host,
+            port=plan.port,
+            client_id=self._thing,
+            tls=tls_context(folder / "ca.crt", folder / "device.crt", folder / "device.key"),
+            keepalive_s=60,
+            timeout_s=60,
+        )
+        self.connection = await MqttConnection.open(options, self._on_message)
+        self.connection.on_puback = self._on_puback
+        await self.connection.subscribe([topics.ack(self._thing)], qos=0)
+
+    def send(self, most: int) -> int:
+        """Send up to `most` messages within the window, in one write; returns how many."""
+        count = min(most, self._plan.window - self.unacknowledged)
+        if count <= 0 or self.connection is None or self.connection.closed:
+            return 0
+        now = time.time()
+        packets = [self._message(int(now * 1000)) for _ in range(count)]
+        self.connection.send(b"".join(packets))
+        self.unacknowledged += count
+        self._report.sent += count
+        return count
+
+    def _message(self, now_ms: int) -> bytes:
+        plan = self._plan
+        self._packet_id = self._packet_id % 65_535 + 1
+        if plan.samples_per_message == 1:
+            payload = self._sample(now_ms)
+        else:
+            first = now_ms - plan.samples_per_message
+            payload = b"[" + b",".join([self._sample(first + i) for i in range(plan.samples_per_message)]) + b"]"
+        if self.seq // plan.samples_per_message % _TIMED_EVERY == 0:
+            self._timed.append((self.seq, time.monotonic()))
+        return codec.publish(self._topic, payload, packet_id=self._packet_id, protocol=5)
+
+    def _sample(self, ts_ms: int) -> bytes:
+        self.seq += 1
+        text = (
+            f'{{"ts":{ts_ms},"boot":"{self._boot}","seq":{self.seq},"pos":{{"lat":{self._lat:.6f},"lon":{self._lon:.6f},'
+            '"alt":455.0,"speed":13.9,"heading":182.0,"acc":4.0,"sats":11,"hdop":0.9}'
+        )
+        if self._plan.with_metrics:
+            text += ',"m":{"ignition":true,"fuel_pct":61.5,"milk_temp_c":3.9}'
+        return (text + "}").encode()
+
+    def _on_puback(self, _packet_id: int, reason: int) -> None:
+        self.unacknowledged -= 1
+        if reason >= 0x80:
+            self._report.refused += 1
+        else:
+            self._report.acknowledged += 1
+
+    def _on_message(self, message: Message) -> None:
+        ack = _decode_ack(message.payload)
+        if ack.boot != self._boot:
+            return
+        self.durable_seq = max(self.durable_seq, ack.seq)
+        now = time.monotonic()
+        timed = self._timed
+        while timed and timed[0][0] <= ack.seq:
+            self._report.latencies_s.append(now - timed.popleft()[1])
+
+
+async def run_load(
+    plan: LoadPlan, fleet: Sequence[Credentials], progress: Callable[[LoadReport], None] | None = None
+) -> LoadReport:
+    """Connect `fleet`, send for `duration_s`, wait until all is durable or `settle_s` is over. Raises ConnectionLost."""
+    report = LoadReport(len(fleet))
+    devices = [_Device(each, plan, number, report) for number, each in enumerate(fleet)]
+    for at in range(0, len(devices), _CONNECTS_AT_ONCE):
+        await asyncio.gather(*(device.connect() for device in devices[at : at + _CONNECTS_AT_ONCE]))
+    started = time.monotonic()
+    await _send(plan, devices, report, started, progress)
+    report.sending_s = time.monotonic() - started
+    deadline = time.monotonic() + plan.settle_s
+    while time.monotonic() < deadline and any(device.durable_seq < device.seq for device in devices):
+        await asyncio.sleep(0.01)
+    report.durable_s = time.monotonic() - started
+    report.durable = sum(min(device.durable_seq, device.seq) for device in devices) // plan.samples_per_message
+    await asyncio.gather(*(device.connection.disconnect() for device in devices if device.connection is not None))
+    return report
+
+
+async def _send(
+    plan: LoadPlan,
+    devices: Sequence[_Device],
+    report: LoadReport,
+    started: float,
+    progress: Callable[[LoadReport], None] | None,
+) -> None:
+    turn, told = 0, started
+    while (elapsed := time.monotonic() - started) < plan.duration_s:
+        due = int(elapsed * plan.rate) - report.sent if plan.rate else len(devices) * plan.window
+        each = max(1, -(-due // len(devices)))
+        for step in range(len(devices)):
+            if due <= 0:
+                break
+            due -= devices[(turn + step) % len(devices)].send(min(each, due))
+        turn += 1
+        if progress is not None and elapsed + started - told > 0.5:
+            told = elapsed + started
+            progress(report)
+        await asyncio.sleep(_TICK_S)
