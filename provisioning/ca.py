@@ -7,9 +7,7 @@ reverse.
 certs/README.md says how production differs.
 """
 
-import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -105,11 +103,12 @@ class CertificateAuthority:
         """The authority in folder `root`, with a revocation list that is in force. Raises CaDamaged, OSError."""
         paths = CaPaths(root)
         root.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(root):
+        # Two first starts at once would make two authorities.
+        with keyfiles.exclusive(root):
             device = _authority(paths.device_ca, paths.device_ca_key, "Milkrun development device CA", clock())
             service = _authority(paths.service_ca, paths.service_ca_key, "Milkrun development service CA", clock())
-            authority = cls(paths, device, service, settings=settings, clock=clock)
-            authority.revocations.ensure()
+        authority = cls(paths, device, service, settings=settings, clock=clock)
+        authority.revocations.ensure()
         return authority
 
     def issue(self, thing: Thing) -> Issued:
@@ -127,7 +126,7 @@ class CertificateAuthority:
     def ensure_server(self, hosts: Sequence[str] = ()) -> None:
         """See that the broker's certificate names this machine and `hosts`, and lasts. Raises InvalidHost."""
         wanted = list(dict.fromkeys(profiles.host_text(host) for host in (*LOCAL_HOSTS, *hosts)))
-        with _one_at_a_time(self.paths.root):
+        with keyfiles.exclusive(self.paths.root):
             current = self._current(self.paths.server_cert, self.paths.server_key, self._device)
             if current is not None and set(wanted) <= profiles.hosts_of(current):
                 return
@@ -143,7 +142,7 @@ class CertificateAuthority:
                 f"service name {name[:80]!r} is not allowed: 'svc-' and 1 to 32 characters of a-z, 0-9, '-'"
             )
         paths = self.paths.service_cert(name), self.paths.service_key(name)
-        with _one_at_a_time(self.paths.root):
+        with keyfiles.exclusive(self.paths.root):
             current = self._current(*paths, self._service)
             if current is None or profiles.common_name(current) != name:
                 paths[0].parent.mkdir(exist_ok=True)
@@ -203,11 +202,3 @@ def _read_pair(cert: Path, key: Path) -> Signer:
 def _write_pair(cert: Path, key: Path, certificate: x509.Certificate, private: ec.EllipticCurvePrivateKey) -> None:
     keyfiles.write(key, profiles.key_pem(private), mode=keyfiles.PRIVATE)
     keyfiles.write(cert, profiles.pem(certificate))
-
-
-@contextmanager
-def _one_at_a_time(root: Path) -> Iterator[None]:
-    """Two first starts at once would make two authorities."""
-    with (root / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

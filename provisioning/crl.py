@@ -4,6 +4,7 @@ It is always there, from the first start with nothing in it, because a broker to
 without one. Entries come from the registry; the file is replaced whole.
 """
 
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,12 +29,17 @@ _FLAGS = {
 }
 _REASONS = {flag: reason for reason, flag in _FLAGS.items()}
 
+_SECOND = timedelta(seconds=1)
+_BACKDATE = timedelta(days=1)
+"""Of several lists OpenSSL takes the one with the latest thisUpdate, which counts whole seconds. So each list is dated
+at least a second after the one before, and all of them in the past, which leaves room for many within one second."""
+
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
     """The list at `path`, signed by `signer`. `life` is how long a broker may go on without a new one.
 
-    Two writers at once must be kept apart by the caller (the registry's lock); a reader never sees half a list.
+    Writers queue, also those of other processes; a reader never sees half a list.
     """
 
     path: Path
@@ -43,7 +49,8 @@ class RevocationList:
 
     def ensure(self) -> None:
         """See that there is a list of this authority, in the first half of its life."""
-        self.replace(self.read())
+        with keyfiles.exclusive(self.path.parent):
+            self._write(self.read())
 
     def read(self) -> list[Barred]:
         """Who is barred according to the file; empty when there is no list of this authority."""
@@ -52,9 +59,10 @@ class RevocationList:
 
     def amend(self, *, bar: Iterable[Barred] = (), free: Collection[str] = ()) -> bool:
         """Add `bar` and take the serials `free` off; returns whether the file changed."""
-        entries = {entry.serial: entry for entry in self.read() if entry.serial not in free}
-        entries.update((entry.serial, entry) for entry in bar)
-        return self.replace(entries.values())
+        with keyfiles.exclusive(self.path.parent):
+            entries = {entry.serial: entry for entry in self.read() if entry.serial not in free}
+            entries.update((entry.serial, entry) for entry in bar)
+            return self._write(entries.values())
 
     def replace(self, entries: Iterable[Barred]) -> bool:
         """Let the list say exactly `entries`; returns whether the file changed.
@@ -62,6 +70,10 @@ class RevocationList:
         It stays as it is while it says so already and has half of its life before it: each new file makes a broker
         reload.
         """
+        with keyfiles.exclusive(self.path.parent):
+            return self._write(entries)
+
+    def _write(self, entries: Iterable[Barred]) -> bool:
         # A list tells seconds.
         wanted = {entry.serial: replace(entry, at=entry.at.replace(microsecond=0)) for entry in entries}
         current = self._load()
@@ -70,17 +82,22 @@ class RevocationList:
             ends = current.next_update_utc
             if ends is not None and ends - now > self.life / 2:
                 return False
-        keyfiles.write(self.path, self._signed(wanted.values(), _number(current), now))
+        dated = now - _BACKDATE
+        if current is not None and current.last_update_utc >= dated.replace(microsecond=0):
+            dated = current.last_update_utc + _SECOND
+            # A list dated ahead of the clock is not valid yet, and with it a broker would refuse every device.
+            time.sleep(max(0.0, (dated - now).total_seconds()))
+        keyfiles.write(self.path, self._signed(wanted.values(), _number(current), dated, now + self.life))
         return True
 
-    def _signed(self, entries: Iterable[Barred], last_number: int, now: datetime) -> bytes:
+    def _signed(self, entries: Iterable[Barred], last_number: int, dated: datetime, until: datetime) -> bytes:
         crl = x509.CertificateRevocationListBuilder(
             issuer_name=self.signer.certificate.subject,
-            last_update=now,
-            next_update=now + self.life,
+            last_update=dated,
+            next_update=until,
             revoked_certificates=[_revoked(entry) for entry in entries],
         )
-        crl = crl.add_extension(x509.CRLNumber(max(last_number + 1, epoch_ms(now))), critical=False)
+        crl = crl.add_extension(x509.CRLNumber(max(last_number + 1, epoch_ms(dated))), critical=False)
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.signer.key.public_key())
         signed = crl.add_extension(authority, critical=False).sign(self.signer.key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM)

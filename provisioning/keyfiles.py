@@ -1,8 +1,10 @@
 """How certificates and keys reach the disk: whole or not at all, and a private key readable by its owner alone."""
 
 import contextlib
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,10 +40,19 @@ def write(path: Path, content: bytes, *, mode: int = PUBLIC, durable: bool = Tru
         raise
 
 
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep every other process and thread that asks for the same folder waiting."""
+    with (folder / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Hands out `device.crt`, `device.key` and `ca.crt` in `out`, or each device's in a folder of its name (`each_its_own`).
+    """Hands out `device.crt`, `device.key` and `ca.crt`.
 
+    They go into `out`, or with `each_its_own` into a folder there that is called like the device.
     `durable` waits for the disk at each file; for thousands, sync once afterwards.
     """
 

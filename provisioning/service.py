@@ -17,6 +17,7 @@ from prometheus_client import Counter, Gauge
 from core import outbox
 from core.clock import Clock, utc_now
 from core.db import Database, DatabaseUnavailable, TenantTx
+from core.metrics import READY
 from core.settings import ProvisioningSettings
 from core.tenancy import DeviceId, TenantId, Thing
 from provisioning import model
@@ -28,7 +29,7 @@ from provisioning.store import RegistryStore
 type Keep = Callable[[Issued], None]
 
 EXPIRING = Gauge("milkrun_provisioning_expiring_certificates", "Active certificates that end within the warning time")
-REVOKED = Gauge("milkrun_provisioning_barred_certificates", "Entries of the revocation list")
+BARRED = Gauge("milkrun_provisioning_barred_certificates", "Entries of the revocation list")
 ISSUED = Counter("milkrun_provisioning_issued_total", "Device certificates issued")
 
 _EVENTS_A_ROW = 1000
@@ -191,7 +192,7 @@ class ProvisioningService:
             await self._store.lock_revocation_list(tx)
             barred = await self._store.barred(tx, self._clock())
             changed = await asyncio.to_thread(self._authority.revocations.replace, barred)
-        REVOKED.set(len(barred))
+        BARRED.set(len(barred))
         if changed:
             _log.info("provisioning.revocation_list_written", entries=len(barred))
 
@@ -217,6 +218,7 @@ class ProvisioningService:
         while True:
             try:
                 await self.sweep()
+                READY.set(1)
             except DatabaseUnavailable as error:
                 _log.warning("provisioning.waiting", error=str(error))
             await asyncio.sleep(self._settings.sweep_every_s)
