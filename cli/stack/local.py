@@ -63,6 +63,7 @@ class LocalStack:
             broker_kind="mosquitto",
             service_port=service_port,
             mqtt_ca_file=authority.paths.ca_cert,
+            broker_folder=self._folder.path / "mosquitto",
             crl_file=authority.paths.crl,
             ca_dir=authority.paths.root,
             share_group=f"ingest-{self._folder.secret('share-group')}",

@@ -17,8 +17,10 @@ class Mosquitto:
         """Start and return when both listeners take connections. Raises StartFailed, DiskFull, MosquittoNotFound."""
         mosquitto.prepare(self._config)
         argv, env = mosquitto.command(self._config)
-        # Mosquitto writes its own log; what it says before that works goes to the same file.
-        self.child = Child(Command(self.name, tuple(argv), self._config.log_file, env=env, grace_s=30))
+        # What Mosquitto says before it has opened its log goes to the same file. The broker service reads that log by
+        # position and frees what it has read, so it is not ours to rotate.
+        command = Command(self.name, tuple(argv), self._config.log_file, env=env, grace_s=30, rotates=False)
+        self.child = Child(command)
         try:
             self.child.wait_ready(self._is_ready, timeout_s=60)
         except BaseException:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from cli.stack.errors import DiskFull, PortTaken, StartFailed
 
 LOOPBACK = "127.0.0.1"
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
+_TAIL_BYTES = 16 * 1024
 _LAUNCHER = str(Path(__file__).with_name("launch.py"))
 
 
@@ -34,7 +36,7 @@ class RunAs(NamedTuple):
 class Command:
     """What to run. `stop_signal` asks it to finish, SIGKILL follows `grace_s` later; the kernel sends it if we die.
 
-    `env` is its whole environment; None = ours.
+    `env` is its whole environment; None = ours. `rotates`: a log over the limit is cut, its newest part kept beside it.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Command:
     run_as: RunAs | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace_s: float = 15.0
+    rotates: bool = True
 
 
 class Child:
@@ -52,7 +55,7 @@ class Child:
     def __init__(self, command: Command) -> None:
         self.command = command
         command.log.parent.mkdir(parents=True, exist_ok=True)
-        rotate(command.log)
+        self.keep_log_small()
         user = command.run_as or RunAs(0, 0, bypass=False)
         launch = (os.getpid(), int(command.stop_signal), user.uid, user.gid, int(user.bypass))
         with command.log.open("ab") as log:
@@ -98,10 +101,21 @@ class Child:
             self._popen.kill()
         self._popen.wait()
 
+    def keep_log_small(self) -> None:
+        """Rotate the log when it is over the limit; safe while the child writes, since it appends."""
+        log = self.command.log
+        if self.command.rotates and log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
+            old = log.with_name(log.name + ".1")
+            with log.open("rb") as source, old.open("wb") as target:
+                source.seek(-LOG_LIMIT_BYTES, os.SEEK_END)
+                shutil.copyfileobj(source, target)
+            os.truncate(log, 0)
+
     def log_tail(self, lines: int = 8) -> str:
         """The last lines this start has written."""
         with contextlib.suppress(OSError), self.command.log.open("rb") as log:
-            log.seek(min(self._log_start, self.command.log.stat().st_size))
+            size = self.command.log.stat().st_size
+            log.seek(max(min(self._log_start, size), size - _TAIL_BYTES))
             return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
         return ""
 
@@ -122,16 +136,6 @@ def start_failure(child: Child, what: str) -> StartFailed | DiskFull:
     if "No space left on device" in tail or free_bytes(child.command.log.parent) == 0:
         return DiskFull(f"no space left on the disk of {child.command.log.parent.parent}: {what}")
     return StartFailed(f"{what}; its log {child.command.log} ends with:\n{tail}")
-
-
-def rotate(log: Path) -> None:
-    """Keep one older log beside a log over the limit. Safe under a running writer, which appends."""
-    if log.exists() and log.stat().st_size > LOG_LIMIT_BYTES:
-        old = log.with_name(log.name + ".1")
-        with log.open("rb") as source, old.open("wb") as target:
-            source.seek(-LOG_LIMIT_BYTES, os.SEEK_END)
-            target.write(source.read())
-        os.truncate(log, 0)
 
 
 def wheel_folder(package: str) -> Path:

@@ -42,6 +42,7 @@ class Facts:
     broker_kind: str
     service_port: int
     mqtt_ca_file: Path
+    broker_folder: Path
     crl_file: Path
     ca_dir: Path
     share_group: str
@@ -68,6 +69,7 @@ def environment(
         "MILKRUN_MQTT_PROTOCOL": "5" if facts.broker_kind == "mosquitto" else "4",
         "MILKRUN_MQTT_SHARE_GROUP": facts.share_group,
         "MILKRUN_BROKER_KIND": facts.broker_kind,
+        "MILKRUN_BROKER_FOLDER": str(facts.broker_folder),
         "MILKRUN_BROKER_CRL_FILE": str(facts.crl_file),
         "MILKRUN_PROVISIONING_CA_DIR": str(facts.ca_dir),
     }

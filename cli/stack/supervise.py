@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
 
-from cli.stack.process import Child, free_bytes, rotate, start_failure
+from cli.stack.process import Child, free_bytes, start_failure
 from cli.stack.state import DataFolder, record_of, this_process
 from core.errors import MilkrunError
 
@@ -134,7 +134,7 @@ class Supervisor:
     def _keep_house(self) -> None:
         for watched in self._watched:
             if watched.part.child:
-                rotate(watched.part.child.command.log)
+                watched.part.child.keep_log_small()
         is_low = free_bytes(self._folder.path) < _LOW_DISK_BYTES
         if is_low and not self._disk_is_low:
             self._say(f"less than {_LOW_DISK_BYTES // 2**20} MiB are left on the disk of {self._folder.path}")
