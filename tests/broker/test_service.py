@@ -1,0 +1,351 @@
+"""Guard, revocation and presence on the real Mosquitto and PostgreSQL."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+
+import psycopg
+import pytest
+from cryptography.x509 import ReasonFlags
+
+from broker import policy
+from broker.handlers import handlers
+from broker.mosquitto import BrokerControl
+from broker.service import BrokerWatch, Link, keep_revocations
+from core import events
+from core.bus import Delivery
+from core.clock import utc_now
+from core.db import Database
+from core.events import CertificateRevoked, DeviceStatusChanged, Event
+from core.settings import MqttSettings
+from tests.broker.brokers import Fleet, MosquittoRunner
+from tests.broker.wire import NEVER, Client, Closed
+from tests.conftest import DatabaseUrls
+
+pytestmark = [pytest.mark.mosquitto, pytest.mark.db]
+
+GRACE_S = 0.6
+THING = "acme:t1"
+TELEMETRY = f"dt/milkrun/{THING}/telemetry"
+
+
+class Watched:
+    """A running broker service beside the broker, and what its subscribers heard."""
+
+    def __init__(self, fleet: Fleet, mosquitto: MosquittoRunner, urls: DatabaseUrls) -> None:
+        service = fleet.credentials(policy.BROKER, fleet.services)
+        self.fleet = fleet
+        self._mosquitto = mosquitto
+        self._urls = urls
+        self._link = Link(
+            MqttSettings(
+                host="localhost",
+                port=fleet.service_port,
+                ca_file=fleet.services.ca_file,
+                cert_file=service.cert_file,
+                key_file=service.key_file,
+            )
+        )
+        self.control = BrokerControl(self._link.open, mosquitto.config.revocations)
+        self.told: list[tuple[str, dict[str, object]]] = []
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with Database(self._urls.operator) as database:
+            watch = BrokerWatch(
+                log_file=self._mosquitto.config.log_file,
+                position_file=self._mosquitto.config.folder / "watch.json",
+                grace_s=GRACE_S,
+                control=self.control,
+                database=database,
+                tell=self._tell,
+                clock=utc_now,
+            )
+            work = [
+                asyncio.create_task(each) for each in (watch.run(), self._link.run(), keep_revocations(self.control))
+            ]
+            try:
+                yield
+            finally:
+                for task in work:
+                    task.cancel()
+                results = await asyncio.gather(*work, return_exceptions=True)
+                assert [r for r in results if not isinstance(r, asyncio.CancelledError)] == []
+
+    async def _tell(self, topic: str, payload: bytes) -> None:
+        self.told.append((topic, json.loads(payload)))
+        await self._link.tell(topic, payload)
+
+    def heard_of(self, thing: str) -> list[tuple[object, object]]:
+        return [(said["eventType"], said["versionNumber"]) for _, said in self.told if said["clientId"] == thing]
+
+    def rows(self) -> dict[str, tuple[bool, int, str | None]]:
+        with psycopg.connect(self._urls.owner) as conn:
+            rows = conn.execute(
+                "SELECT tenant_id || ':' || device_id, online, version, disconnect_reason FROM presence"
+            )
+            return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+    def news(self) -> list[Event]:
+        with psycopg.connect(self._urls.owner) as conn:
+            rows = conn.execute("SELECT entries FROM outbox ORDER BY id").fetchall()
+        import msgspec
+
+        from core.bus import Entry
+
+        entries = [entry for row in rows for entry in msgspec.msgpack.decode(row[0], type=list[Entry])]
+        return [events.decode(entry.body) for entry in entries]
+
+
+@pytest.fixture
+def watched(fleet: Fleet, mosquitto: MosquittoRunner, database: DatabaseUrls) -> Watched:
+    with psycopg.connect(database.owner) as conn:
+        conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme')")
+        conn.execute(
+            "INSERT INTO device (tenant_id, device_id, status) SELECT 'acme', 't' || n, 'active' FROM generate_series(1, 5) n"
+        )
+    return Watched(fleet, mosquitto, database)
+
+
+async def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come about"
+        await asyncio.sleep(0.01)
+
+
+async def _connected(fleet: Fleet, thing: str = THING, **options: object) -> Client:
+    def connect() -> Client:
+        client = fleet.device(thing)
+        client.connect(thing, **options)
+        return client
+
+    return await asyncio.to_thread(connect)
+
+
+class TestGuard:
+    @pytest.mark.parametrize(
+        "topic_filter", ["#", "dt/milkrun/+/telemetry", "$SYS/#", "$share/ingest/dt/milkrun/+/telemetry", "$share/g/#"]
+    )
+    async def test_a_device_subscribing_outside_its_space_is_cut(self, watched: Watched, topic_filter: str) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet)
+            client.subscribe(topic_filter)
+            assert await asyncio.to_thread(client.is_cut_within, 5.0)
+            client.drop()
+
+    async def test_a_device_in_its_own_space_and_our_services_are_left_alone(self, watched: Watched) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet)
+            client.subscribe(f"dt/milkrun/{THING}/ack", f"$aws/things/{THING}/shadow/#", f"$aws/things/{THING}/jobs/#")
+            with watched.fleet.service(policy.INGEST) as ingest:
+                ingest.connect("ingest-1")
+                ingest.subscribe("dt/milkrun/+/telemetry", "$share/g/dt/milkrun/+/event")
+                await until(lambda: watched.heard_of(THING) == [("connected", 1)])
+                assert not await asyncio.to_thread(client.is_cut_within, 0.5)
+                ingest.ping()
+            client.drop()
+
+    async def test_a_name_that_is_no_thing_is_cut(self, watched: Watched) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet, "no-tenant")
+            assert await asyncio.to_thread(client.is_cut_within, 5.0)
+            client.drop()
+
+
+class TestKick:
+    async def test_it_ends_session_and_connection_and_leaves_nothing_behind(self, watched: Watched) -> None:
+        client = await _connected(watched.fleet, clean=False, expiry_s=NEVER)
+        client.subscribe(f"dt/milkrun/{THING}/ack")
+        await watched.control.kick(THING)
+        assert await asyncio.to_thread(client.is_cut_within, 2.0)
+        client.drop()
+        with watched.fleet.service(policy.INGEST) as ingest:
+            ingest.connect("ingest")
+            assert ingest.publish(f"dt/milkrun/{THING}/ack", b"old") == 0x10  # no subscriber is left
+        with watched.fleet.device(THING) as again:
+            assert not again.connect(THING, clean=False, expiry_s=NEVER)
+            assert again.payloads(0.2) == []
+
+    async def test_it_is_harmless_for_a_thing_that_is_not_connected(self, watched: Watched) -> None:
+        await watched.control.kick("acme:nobody")
+
+
+class TestRevocation:
+    @pytest.mark.parametrize(
+        ("event", "reason"),
+        [
+            (CertificateRevoked(thing=THING, serial="1", reason="key_compromise"), ReasonFlags.key_compromise),
+            (DeviceStatusChanged(thing=THING, status="suspended"), ReasonFlags.certificate_hold),
+            (DeviceStatusChanged(thing=THING, status="decommissioned"), ReasonFlags.cessation_of_operation),
+        ],
+        ids=["revoked", "suspended", "decommissioned"],
+    )
+    async def test_the_live_session_ends_and_no_other_begins_within_5_s(
+        self, watched: Watched, event: Event, reason: ReasonFlags
+    ) -> None:
+        client = await _connected(watched.fleet)
+        sibling = await _connected(watched.fleet, "acme:t2")
+        stubborn = asyncio.create_task(asyncio.to_thread(_publish_until_barred, watched.fleet, client))
+        await asyncio.sleep(0.2)
+        revoked_at = time.monotonic()
+        watched.fleet.devices.bar(watched.fleet.credentials(THING, watched.fleet.devices), reason)
+        handle = handlers(watched.control)[type(event)]
+        await handle(event, Delivery("device", "1-1", b"", 1))
+        last_accepted_at = await stubborn
+        assert last_accepted_at - revoked_at < 5.0
+        sibling.ping()
+        sibling.drop()
+
+    async def test_a_suspended_device_comes_back_when_it_is_active_again(self, watched: Watched) -> None:
+        credentials = watched.fleet.credentials(THING, watched.fleet.devices)
+        on_status = handlers(watched.control)[DeviceStatusChanged]
+        watched.fleet.devices.bar(credentials, ReasonFlags.certificate_hold)
+        await on_status(DeviceStatusChanged(thing=THING, status="suspended"), Delivery("device", "1-1", b"", 1))
+        with pytest.raises(Closed):
+            await _connected(watched.fleet)
+        watched.fleet.devices.free(credentials)
+        await on_status(DeviceStatusChanged(thing=THING, status="active"), Delivery("device", "1-2", b"", 1))
+        (await _connected(watched.fleet)).drop()
+
+    async def test_a_new_list_counts_without_any_event(self, watched: Watched) -> None:
+        async with watched.running():
+            watched.fleet.devices.bar(watched.fleet.credentials(THING, watched.fleet.devices))
+            await asyncio.sleep(1.0)
+            with pytest.raises(Closed):
+                await _connected(watched.fleet)
+
+
+class TestPresence:
+    async def test_coming_and_going_is_told_stored_and_announced(self, watched: Watched) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet)
+            await until(lambda: watched.heard_of(THING) == [("connected", 1)])
+            client.disconnect()
+            await until(lambda: watched.heard_of(THING) == [("connected", 1), ("disconnected", 2)])
+            await until(lambda: watched.rows() == {THING: (False, 2, "CLIENT_INITIATED_DISCONNECT")})
+        topic, said = watched.told[-1]
+        assert topic == f"$aws/events/presence/disconnected/{THING}"
+        assert said["clientInitiatedDisconnect"] is True
+        assert said["ipAddress"] == "127.0.0.1"
+        assert said["sessionIdentifier"] == watched.told[0][1]["sessionIdentifier"]
+        assert [type(event).__name__ for event in watched.news()] == ["DeviceConnected", "DeviceDisconnected"]
+
+    async def test_subscribers_hear_it_over_mqtt(self, watched: Watched) -> None:
+        async with watched.running():
+            with watched.fleet.service(policy.BROKER) as ear:
+                ear.connect("ear")
+                ear.subscribe("$aws/events/presence/+/+")
+                client = await _connected(watched.fleet)
+                heard = await asyncio.to_thread(ear.collect, 5.0, until=1)
+                assert heard[0].topic == f"$aws/events/presence/connected/{THING}"
+                client.drop()
+
+    async def test_a_lost_link_is_told_as_such(self, watched: Watched) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet)
+            client.drop()
+            await until(lambda: len(watched.heard_of(THING)) == 2)
+        assert watched.told[-1][1]["disconnectReason"] == "CONNECTION_LOST"
+
+    async def test_a_silent_device_is_told_as_a_keep_alive_timeout(self, watched: Watched) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet, keepalive_s=1)
+            await until(lambda: len(watched.heard_of(THING)) == 2, 15.0)
+            client.drop()
+        assert watched.told[-1][1]["disconnectReason"] == "MQTT_KEEP_ALIVE_TIMEOUT"
+
+    async def test_flapping_and_takeover_by_itself_tell_nobody_anything(self, watched: Watched) -> None:
+        async with watched.running():
+            for _ in range(5):
+                client = await _connected(watched.fleet)
+                client.drop()
+            await _connected(watched.fleet)
+            last = await _connected(watched.fleet)
+            await asyncio.sleep(GRACE_S * 2)
+            assert watched.heard_of(THING) == [("connected", 1)]
+            last.drop()
+
+    async def test_our_own_restart_takes_nobody_offline_and_misses_nothing(self, watched: Watched) -> None:
+        async with watched.running():
+            stays = await _connected(watched.fleet)
+            leaves = await _connected(watched.fleet, "acme:t2")
+            await until(lambda: len(watched.told) == 2)
+        leaves.disconnect()
+        comes = await _connected(watched.fleet, "acme:t3")
+        await asyncio.sleep(GRACE_S)
+        async with watched.running():
+            await until(lambda: len(watched.told) == 4)
+            await asyncio.sleep(GRACE_S * 2)
+        assert watched.heard_of(THING) == [("connected", 1)]
+        assert watched.heard_of("acme:t2") == [("connected", 1), ("disconnected", 2)]
+        assert watched.heard_of("acme:t3") == [("connected", 1)]
+        stays.drop()
+        comes.drop()
+
+    async def test_a_disconnect_in_its_grace_is_not_forgotten_over_our_restart(self, watched: Watched) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet)
+            await until(lambda: len(watched.told) == 1)
+            client.drop()
+            await asyncio.sleep(GRACE_S / 3)
+        async with watched.running():
+            await until(lambda: ("disconnected", 2) in watched.heard_of(THING))
+
+    async def test_a_broker_restart_marks_who_did_not_come_back_and_nobody_else(
+        self, watched: Watched, mosquitto: MosquittoRunner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("broker.service.RESTART_GRACE_S", 2.0)
+        async with watched.running():
+            first = [await _connected(watched.fleet, thing) for thing in (THING, "acme:t2")]
+            await until(lambda: len(watched.told) == 2)
+            mosquitto.stop(signal.SIGKILL)
+            await asyncio.to_thread(mosquitto.start)
+            back = await _connected(watched.fleet)
+            await until(lambda: len(watched.told) == 3, 10.0)
+            await asyncio.sleep(0.5)
+            assert watched.heard_of(THING) == [("connected", 1)]
+            assert watched.heard_of("acme:t2") == [("connected", 1), ("disconnected", 2)]
+        assert watched.told[-1][1]["disconnectReason"] == "SERVER_INITIATED_DISCONNECT"
+        for client in (*first, back):
+            client.drop()
+
+    async def test_versions_go_on_after_everything_was_restarted(
+        self, watched: Watched, mosquitto: MosquittoRunner
+    ) -> None:
+        for expected in (1, 3):
+            async with watched.running():
+                client = await _connected(watched.fleet)
+                await until(lambda expected=expected: ("connected", expected) in watched.heard_of(THING))
+                client.disconnect()
+                await until(lambda expected=expected: ("disconnected", expected + 1) in watched.heard_of(THING))
+            mosquitto.stop()
+            await asyncio.to_thread(mosquitto.start)
+
+    async def test_a_kick_is_told_as_the_servers_doing(self, watched: Watched) -> None:
+        async with watched.running():
+            client = await _connected(watched.fleet)
+            await until(lambda: len(watched.told) == 1)
+            await watched.control.kick(THING)
+            await until(lambda: len(watched.told) == 2)
+            client.drop()
+        assert watched.told[-1][1]["disconnectReason"] == "SERVER_INITIATED_DISCONNECT"
+
+
+def _publish_until_barred(fleet: Fleet, client: Client) -> float:
+    """Publish without pause, reconnecting at once when cut; when a publish was accepted last."""
+    accepted_at = time.monotonic()
+    while True:
+        try:
+            client.publish(TELEMETRY)
+            accepted_at = time.monotonic()
+        except Closed:
+            client.drop()
+            try:
+                client = fleet.device(THING)
+                client.connect(THING)
+            except Closed:
+                return accepted_at
