@@ -53,8 +53,7 @@ CsrOption = Annotated[
     ),
 ]
 
-# Above this many devices the disk is asked once at the end instead of at each file.
-_DURABLE_EACH = 100
+_DURABLE_EACH = 100  # above this many devices the disk is asked once at the end instead of at each file
 _PAGE = 5000
 
 
@@ -189,7 +188,7 @@ def show_device(
         return
     told = found.device
     print_table(
-        (str(told.thing), ""),
+        (str(thing), ""),
         [
             ("status", told.status),
             ("type", told.type),
@@ -301,8 +300,7 @@ def _add(
             delivery.check(Thing(tenant, each.device))
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
     screen = Console(stderr=True)
-    is_hidden = len(wanted) == 1 or not screen.is_terminal
-    with Progress(*columns, console=screen, transient=True, disable=is_hidden) as progress:
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task("certificates", total=len(wanted))
 
         def keep(issued: Issued) -> None:
