@@ -7,6 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from cli.stack.errors import DataVersion, PortTaken
 from cli.stack.postgres import Postgres
@@ -65,7 +67,8 @@ def test_redis_keeps_its_data_over_a_stop_and_asks_for_the_password(durable_redi
     durable_redis.start()
     with redis.Redis.from_url(durable_redis.url) as client:
         assert client.get("kept") == b"yes"
-    with redis.Redis(port=durable_redis.port) as stranger, pytest.raises(redis.AuthenticationError):
+    no_retry = Retry(NoBackoff(), 0)
+    with redis.Redis(port=durable_redis.port, retry=no_retry) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.get("kept")
 
 

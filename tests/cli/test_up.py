@@ -1,0 +1,254 @@
+"""`milkrun up` and `milkrun down`, run as a user runs them: real processes, real servers."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import psutil
+import psycopg
+import pytest
+
+from cli import context
+from cli.stack.process import LOOPBACK
+from cli.stack.services import SERVICES
+
+pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis, pytest.mark.mosquitto]
+
+MILKRUN = (sys.executable, "-m", "cli.main")
+PARTS = {"postgres", "redis", "mosquitto", *(service.name for service in SERVICES)}
+
+
+class Up:
+    """A `milkrun up` in a process of its own, stopped at the end whatever the test did."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data = data
+        self.output = data.parent / f"{data.name}.out"
+        command = (*MILKRUN, "up", "--data", str(data), "--mqtt-port", "0", *options)
+        with self.output.open("w") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=clean_environment())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(120)
+
+    def wait_ready(self) -> dict:
+        deadline = time.monotonic() + 120
+        while not (self.data / "stack.json").exists():
+            assert self.process.poll() is None, self.output.read_text()
+            assert time.monotonic() < deadline, self.output.read_text()
+            time.sleep(0.05)
+        return json.loads((self.data / "stack.json").read_text())
+
+    def parts(self) -> dict[str, psutil.Process]:
+        records = json.loads((self.data / "run" / "processes.json").read_text())
+        return {record["name"]: psutil.Process(record["pid"]) for record in records}
+
+    def wait_for_output(self, text: str) -> None:
+        deadline = time.monotonic() + 120
+        while text not in self.output.read_text():
+            assert time.monotonic() < deadline, self.output.read_text()
+            time.sleep(0.05)
+
+
+def clean_environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("MILKRUN_")}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*MILKRUN, *arguments), capture_output=True, text=True, env=clean_environment(), check=False, timeout=180
+    )
+
+
+def wait_gone(processes: dict[str, psutil.Process]) -> None:
+    gone, alive = psutil.wait_procs(list(processes.values()), timeout=60)
+    assert alive == []
+    assert len(gone) == len(processes)
+
+
+@pytest.fixture
+def data(work_dir: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "data"
+
+
+@pytest.fixture(scope="module")
+def running(work_dir: Path) -> Iterator[Up]:
+    """A stack that tests look at and leave as it is."""
+    with tempfile.TemporaryDirectory(dir=work_dir) as folder:
+        Path(folder).chmod(0o711)
+        with Up(Path(folder) / "data") as up:
+            up.wait_ready()
+            yield up
+
+
+def test_stack_json_says_how_to_connect_and_only_the_owner_may_read_it(running: Up) -> None:
+    stack = running.wait_ready()
+    assert set(stack) == {
+        *("api_url", "console_url", "mqtt", "database_url", "redis_url", "broker", "timescale", "admin"),
+    }
+    assert set(stack["mqtt"]) == {"host", "port", "ca_file"}
+    assert stack["broker"] == "mosquitto"
+    assert stack["timescale"] is False
+    assert (running.data / "stack.json").stat().st_mode & 0o777 == 0o600
+    with psycopg.connect(stack["database_url"]) as conn:
+        assert conn.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+    with socket.create_connection((stack["mqtt"]["host"], stack["mqtt"]["port"])):
+        assert Path(stack["mqtt"]["ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE")
+
+
+def test_every_secret_of_the_stack_is_closed_to_other_users(running: Up) -> None:
+    folder = running.data / "secrets"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+def test_commands_find_the_running_stack_and_the_environment_wins(running: Up, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = running.wait_ready()
+    found = context.load(running.data)
+    assert found.settings.database.url == stack["database_url"]
+    assert found.settings.database.operator_url.startswith("postgresql://milkrun_operator:")
+    assert found.settings.redis.url == stack["redis_url"]
+    assert (found.ca_dir / "device-ca.crt").is_file()
+    monkeypatch.setenv("MILKRUN_REDIS_URL", "redis://elsewhere:6379/0")
+    assert context.load(running.data).settings.redis.url == "redis://elsewhere:6379/0"
+    assert "MILKRUN_DATABASE_URL" not in os.environ
+
+
+def test_a_service_is_given_no_login_but_its_own(running: Up) -> None:
+    for service in SERVICES:
+        environ = running.parts()[service.name].environ()
+        logins = {key for key in environ if key.startswith("MILKRUN_DATABASE_") and key.endswith("URL")}
+        assert logins == {f"MILKRUN_DATABASE_{r.removeprefix('milkrun_').upper()}_URL" for r in service.roles}
+
+
+def test_a_second_start_on_a_running_folder_is_refused(running: Up) -> None:
+    second = run("up", "--data", str(running.data), "--mqtt-port", "0")
+    assert second.returncode == 1
+    assert second.stderr.startswith("milkrun: a stack already runs in ")
+    assert "milkrun down --data" in second.stderr
+    assert running.process.poll() is None
+
+
+def test_a_part_killed_hard_is_started_again_at_the_same_address(running: Up) -> None:
+    stack = running.wait_ready()
+    for name in ("redis", "ingest", "postgres"):
+        running.parts()[name].kill()
+        running.wait_for_output(f"{name} runs again")
+    with psycopg.connect(stack["database_url"]) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    assert set(running.parts()) == {"up", *PARTS}
+
+
+def test_down_stops_everything_and_a_second_start_keeps_all_data(data: Path) -> None:
+    with Up(data) as first:
+        before = first.wait_ready()
+        parts = first.parts()
+        assert set(parts) == {"up", *PARTS}
+        assert run("tenant", "add", "acme", "--data", str(data)).returncode == 0
+        stopped = run("down", "--data", str(data))
+        assert stopped.returncode == 0, stopped.stderr
+        assert first.process.wait(10) == 0
+        wait_gone({name: process for name, process in parts.items() if name != "up"})
+        assert not (data / "stack.json").exists()
+    with Up(data) as second:
+        after = second.wait_ready()
+        assert after == before
+        with psycopg.connect(after["database_url"]) as conn:
+            assert conn.execute("SELECT tenant_id FROM tenant").fetchall() == [("acme",)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly_also_in_the_middle_of_starting(data: Path, number: signal.Signals) -> None:
+    with Up(data) as up:
+        up.wait_for_output("Redis")
+        parts = up.parts()
+        up.process.send_signal(number)
+        assert up.process.wait(60) == 0, up.output.read_text()
+        wait_gone({name: process for name, process in parts.items() if name != "up"})
+    assert not (data / "stack.json").exists()
+    assert "stopped; all data is in" in up.output.read_text()
+
+
+def test_nothing_survives_a_kill_of_up_and_the_next_start_works(data: Path) -> None:
+    with Up(data) as first:
+        first.wait_ready()
+        parts = first.parts()
+        first.process.kill()
+        first.process.wait(10)
+        if sys.platform == "linux":
+            wait_gone({name: process for name, process in parts.items() if name != "up"})
+    with Up(data) as second:
+        second.wait_for_output("Milkrun is ready")
+        wait_gone({name: process for name, process in parts.items() if name != "up"})
+
+
+def test_a_taken_port_is_named_and_nothing_is_started(data: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind((LOOPBACK, 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        refused = run("up", "--data", str(data), "--mqtt-port", str(port))
+    assert refused.returncode == 1
+    assert f"milkrun: port {port} for devices (MQTT) cannot be used (Address already in use)" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (data / "postgres").exists()
+
+
+@pytest.fixture
+def small_disk(work_dir: Path) -> Iterator[Path]:
+    """A disk of 40 MiB."""
+    if os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("a small disk (tmpfs) can only be mounted by root on Linux")
+    folder = Path(tempfile.mkdtemp(dir=work_dir))
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "none", folder], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_too_small_to_start_on_is_named(small_disk: Path) -> None:
+    refused = run("up", "--data", str(small_disk / "data"), "--mqtt-port", "0")
+    assert refused.returncode == 1
+    assert f"milkrun: {small_disk}/data needs 256 MiB of free disk space to start" in refused.stderr
+
+
+def test_a_full_disk_is_named(small_disk: Path) -> None:
+    (small_disk / "data").mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "filler").write_bytes(bytes(64 * 1024 * 1024))
+    refused = run("up", "--data", str(small_disk / "data"), "--mqtt-port", "0")
+    assert refused.returncode == 1
+    assert "milkrun: " in refused.stderr
+    assert str(small_disk / "data") in refused.stderr
+    assert "space" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_commands_say_how_to_start_a_stack_when_none_runs(data: Path) -> None:
+    refused = run("tenant", "list", "--data", str(data))
+    assert refused.returncode == 1
+    assert refused.stderr.strip() == (
+        f"milkrun: no stack runs in {data}: start it with `milkrun up --data {data}`, "
+        "or name a database with MILKRUN_DATABASE_URL"
+    )
+
+
+def test_down_where_nothing_runs_says_so(data: Path) -> None:
+    nothing = run("down", "--data", str(data))
+    assert (nothing.returncode, nothing.stdout.strip()) == (0, f"nothing runs in {data}")
