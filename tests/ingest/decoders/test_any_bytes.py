@@ -20,6 +20,8 @@ from tests.ingest.decoders.golden import load
 GOLDENS = {fmt: [golden.payload for golden in load() if golden.format is fmt] for fmt in Format}
 LIMITS = IngestSettings()
 NOW_MS = 1_790_000_000_000
+# The same examples in every run, and no clock: a slow machine is no defect.
+FUZZ = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 EVERY_FORMAT = pytest.mark.parametrize("fmt", Format)
 
 WORDS = (
@@ -87,24 +89,27 @@ def assert_sound(sample: Sample) -> None:
 
 
 @EVERY_FORMAT
+@FUZZ
 @given(payload=st.binary(max_size=300))
 def test_random_bytes(fmt: Format, payload: bytes):
     judge(fmt, payload)
 
 
 @EVERY_FORMAT
+@FUZZ
 @given(value=VALUES)
 def test_random_json(fmt: Format, value: object):
     judge(fmt, json.dumps(value).encode())
 
 
+@FUZZ
 @given(value=VALUES)
 def test_random_cbor(value: object):
     judge(Format.CBOR, cbor2.dumps(value))
 
 
 @EVERY_FORMAT
-@settings(max_examples=300)
+@FUZZ
 @given(data=st.data())
 def test_damaged_payloads_from_the_field(fmt: Format, data: st.DataObject):
     payload = bytearray(data.draw(st.sampled_from(GOLDENS[fmt])))
@@ -117,6 +122,7 @@ def test_damaged_payloads_from_the_field(fmt: Format, data: st.DataObject):
     judge(fmt, bytes(payload))
 
 
+@FUZZ
 @given(payload=st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_random_events(payload: bytes):
     try:
@@ -150,6 +156,7 @@ SAMPLES = st.builds(
 )
 
 
+@FUZZ
 @given(samples=st.lists(SAMPLES, min_size=1, max_size=4))
 def test_json_and_cbor_say_the_same(samples: list[Sample]):
     plain = msgspec.to_builtins(samples)
@@ -158,6 +165,7 @@ def test_json_and_cbor_say_the_same(samples: list[Sample]):
     assert from_json == from_cbor == (samples, ())
 
 
+@FUZZ
 @given(samples=st.lists(SAMPLES, min_size=1, max_size=4), name=st.text(min_size=1, max_size=8).filter("ts".__ne__))
 def test_the_slow_path_reads_what_the_fast_path_reads(samples: list[Sample], name: str):
     """An unknown null field forces the slow path and changes nothing."""
