@@ -41,7 +41,8 @@ def load(data: Path | None) -> Context:
             f"no stack runs in {folder.path}: start it with `milkrun up --data {folder.path}`, "
             "or name a database with MILKRUN_DATABASE_URL"
         )
-    return Context(settings=loaded, data=folder.path, ca_dir=folder.ca)
+    is_named = "ca_dir" in loaded.provisioning.model_fields_set
+    return Context(settings=loaded, data=folder.path, ca_dir=loaded.provisioning.ca_dir if is_named else folder.ca)
 
 
 @contextmanager

@@ -80,7 +80,8 @@ class Postgres:
             lines = pid_file.read_text().splitlines()
         except OSError:
             return False
-        return self.child is not None and lines[0] == str(self.child.pid) and len(lines) > 7 and "ready" in lines[7]
+        # Eight lines once complete; it is written in steps.
+        return self.child is not None and len(lines) > 7 and lines[0] == str(self.child.pid) and "ready" in lines[7]
 
     def stop(self) -> None:
         if self.child is not None:
