@@ -122,6 +122,35 @@ def test_damaged_payloads_from_the_field(fmt: Format, data: st.DataObject):
     judge(fmt, bytes(payload))
 
 
+@pytest.mark.parametrize("fmt", [Format.JSON, Format.OWNTRACKS, Format.OSMAND, Format.TELTONIKA])
+@FUZZ
+@given(data=st.data())
+def test_payloads_from_the_field_with_a_value_of_another_kind_somewhere(fmt: Format, data: st.DataObject):
+    whole = json.loads(data.draw(st.sampled_from(_parsable(GOLDENS[fmt]))))
+    judge(fmt, json.dumps(_with_another_value(whole, data)).encode())
+
+
+def _parsable(payloads: list[bytes]) -> list[bytes]:
+    return [payload for payload in payloads if payload[:1] in {b"{", b"["} and _is_json(payload)]
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        json.loads(payload)
+    except ValueError:
+        return False
+    return True
+
+
+def _with_another_value(value: object, data: st.DataObject) -> object:
+    """`value` with one of the values inside it, or itself, replaced by anything."""
+    if isinstance(value, dict | list) and value and data.draw(st.integers(0, 5)):
+        key = data.draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+        value[key] = _with_another_value(value[key], data)
+        return value
+    return data.draw(VALUES)
+
+
 @FUZZ
 @given(payload=st.binary(max_size=200) | VALUES.map(lambda value: json.dumps(value).encode()))
 def test_random_events(payload: bytes):
