@@ -106,7 +106,7 @@ _READERS: tuple[tuple[re.Pattern[str], Callable[[int, re.Match[str]], Signal | N
         re.compile(r"Outgoing messages are being dropped for client (\S+)\."),
         lambda at_s, found: Dropping(at_s, found[1]),
     ),
-    (re.compile(r"mosquitto version \S+ starting"), lambda at_s, _: Started(at_s)),
+    (re.compile(r"mosquitto version \S+ (?:starting|running)"), lambda at_s, _: Started(at_s)),
 )
 
 

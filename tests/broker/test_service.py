@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import psycopg
 import pytest
 from cryptography.x509 import ReasonFlags
@@ -16,7 +17,7 @@ from broker.handlers import handlers
 from broker.mosquitto import BrokerControl
 from broker.service import BrokerWatch, Link, keep_revocations
 from core import events
-from core.bus import Delivery
+from core.bus import Delivery, Entry
 from core.clock import utc_now
 from core.db import Database
 from core.events import CertificateRevoked, DeviceStatusChanged, Event
@@ -92,10 +93,6 @@ class Watched:
     def news(self) -> list[Event]:
         with psycopg.connect(self._urls.owner) as conn:
             rows = conn.execute("SELECT entries FROM outbox ORDER BY id").fetchall()
-        import msgspec
-
-        from core.bus import Entry
-
         entries = [entry for row in rows for entry in msgspec.msgpack.decode(row[0], type=list[Entry])]
         return [events.decode(entry.body) for entry in entries]
 
@@ -105,7 +102,8 @@ def watched(fleet: Fleet, mosquitto: MosquittoRunner, database: DatabaseUrls) ->
     with psycopg.connect(database.owner) as conn:
         conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme')")
         conn.execute(
-            "INSERT INTO device (tenant_id, device_id, status) SELECT 'acme', 't' || n, 'active' FROM generate_series(1, 5) n"
+            "INSERT INTO device (tenant_id, device_id, status) "
+            "SELECT 'acme', 't' || n, 'active' FROM generate_series(1, 5) n"
         )
     return Watched(fleet, mosquitto, database)
 
@@ -273,7 +271,7 @@ class TestPresence:
         async with watched.running():
             stays = await _connected(watched.fleet)
             leaves = await _connected(watched.fleet, "acme:t2")
-            await until(lambda: len(watched.told) == 2)
+            await until(lambda: len(watched.rows()) == 2)
         leaves.disconnect()
         comes = await _connected(watched.fleet, "acme:t3")
         await asyncio.sleep(GRACE_S)
@@ -289,7 +287,7 @@ class TestPresence:
     async def test_a_disconnect_in_its_grace_is_not_forgotten_over_our_restart(self, watched: Watched) -> None:
         async with watched.running():
             client = await _connected(watched.fleet)
-            await until(lambda: len(watched.told) == 1)
+            await until(lambda: len(watched.rows()) == 1)
             client.drop()
             await asyncio.sleep(GRACE_S / 3)
         async with watched.running():
@@ -316,12 +314,13 @@ class TestPresence:
     async def test_versions_go_on_after_everything_was_restarted(
         self, watched: Watched, mosquitto: MosquittoRunner
     ) -> None:
-        for expected in (1, 3):
+        for version in (1, 3):
             async with watched.running():
                 client = await _connected(watched.fleet)
-                await until(lambda expected=expected: ("connected", expected) in watched.heard_of(THING))
+                await until(lambda version=version: watched.rows().get(THING) == (True, version, None))
                 client.disconnect()
-                await until(lambda expected=expected: ("disconnected", expected + 1) in watched.heard_of(THING))
+                gone = (False, version + 1, "CLIENT_INITIATED_DISCONNECT")
+                await until(lambda gone=gone: watched.rows().get(THING) == gone)
             mosquitto.stop()
             await asyncio.to_thread(mosquitto.start)
 

@@ -61,6 +61,10 @@ class Client:
     def __exit__(self, *exc: object) -> None:
         self.drop()
 
+    def __del__(self) -> None:
+        if hasattr(self, "socket"):  # the handshake succeeded
+            self.drop()
+
     def connect(
         self,
         client_id: str,
@@ -71,17 +75,16 @@ class Client:
         keepalive_s: int = 60,
     ) -> bool:
         """Raises Closed unless accepted; returns whether the broker had the session."""
-        self._send(
-            codec.connect(
-                protocol=self._protocol,
-                client_id=client_id,
-                keepalive_s=keepalive_s,
-                clean_start=clean,
-                session_expiry_s=expiry_s,
-                receive_maximum=65_535,
-                will=will,
-            )
+        packet = codec.connect(
+            protocol=self._protocol,
+            client_id=client_id,
+            keepalive_s=keepalive_s,
+            clean_start=clean,
+            session_expiry_s=expiry_s,
+            receive_maximum=65_535,
+            will=will,
         )
+        self._send(packet)
         body = self._wait(codec.CONNACK)
         if body[1]:
             raise Closed(f"CONNACK {body[1]:#x}")
