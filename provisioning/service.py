@@ -214,13 +214,14 @@ class ProvisioningService:
         await self.publish_revocations()
 
     async def run(self) -> None:
-        """Sweep until cancelled; an outage of the database is waited out."""
+        """Sweep until cancelled; an outage of the database and a full disk are waited out."""
         while True:
             try:
                 await self.sweep()
                 READY.set(1)
-            except DatabaseUnavailable as error:
-                _log.warning("provisioning.waiting", error=str(error))
+            except (DatabaseUnavailable, OSError) as error:
+                READY.set(0)
+                _log.error("provisioning.waiting", error=str(error))
             await asyncio.sleep(self._settings.sweep_every_s)
 
     async def _change(
