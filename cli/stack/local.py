@@ -164,7 +164,7 @@ class LocalStack:
     def _services(self, facts: Facts, authority: CertificateAuthority) -> None:
         for service in SERVICES:
             with self._progress(service.name) as done:
-                certificate = authority.ensure_service(service.certificate)
+                certificate = authority.ensure_service(service.certificate) if service.certificate else None
                 variables = environment(facts, roles=service.roles, certificate=certificate)
                 log = self._folder.logs / f"{service.name}.log"
                 child = self._supervisor.start(ServicePart(service, variables, log=log))

@@ -17,16 +17,17 @@ _DRAIN_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`python -m module`. `roles`: the database logins it gets; `certificate`: its name at the broker."""
+    """`python -m module`. `roles`: the database logins it gets; `certificate`: its name at the broker, if any."""
 
     name: str
     module: str
     roles: tuple[str, ...]
-    certificate: str
+    certificate: str | None = None
 
 
 # Started in this order, stopped together. A further process is a further line.
 SERVICES = (
+    Service("provisioning", "provisioning", ("milkrun_app", "milkrun_operator")),
     Service("broker", "broker", ("milkrun_operator",), "svc-broker"),
     Service("ingest", "ingest", ("milkrun_ingest",), "svc-ingest"),
 )

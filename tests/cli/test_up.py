@@ -17,7 +17,9 @@ import psycopg
 import pytest
 
 from cli import context
+from cli.stack.postgres import Postgres
 from cli.stack.process import LOOPBACK
+from cli.stack.redis import Redis
 from cli.stack.services import SERVICES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis, pytest.mark.mosquitto]
@@ -29,12 +31,14 @@ PARTS = {"postgres", "redis", "mosquitto", *(service.name for service in SERVICE
 class Up:
     """A `milkrun up` in a process of its own, stopped at the end whatever the test did."""
 
-    def __init__(self, data: Path, *options: str) -> None:
+    def __init__(self, data: Path, *options: str, **variables: str) -> None:
         self.data = data
         self.output = data.parent / f"{data.name}.out"
         command = (*MILKRUN, "up", "--data", str(data), "--mqtt-port", "0", *options)
         with self.output.open("w") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=clean_environment())
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, env={**clean_environment(), **variables}
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -195,6 +199,28 @@ def test_nothing_survives_a_kill_of_up_and_the_next_start_works(data: Path) -> N
     with Up(data) as second:
         second.wait_for_output("Milkrun is ready")
         wait_gone({name: process for name, process in parts.items() if name != "up"})
+
+
+def test_servers_the_environment_names_are_used_and_none_is_started_beside_them(
+    data: Path, durable_postgres: Postgres, durable_redis: Redis
+) -> None:
+    given = {"MILKRUN_DATABASE_URL": durable_postgres.url, "MILKRUN_REDIS_URL": durable_redis.url}
+    with Up(data, **given) as up:
+        stack = up.wait_ready()
+        assert (stack["database_url"], stack["redis_url"]) == (durable_postgres.url, durable_redis.url)
+        assert set(up.parts()) == {"up", *PARTS} - {"postgres", "redis"}
+        for service in SERVICES:
+            assert "MILKRUN_DATABASE_URL" not in up.parts()[service.name].environ()
+    assert durable_postgres.child.exit_code is None
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(data: Path, free_port) -> None:
+    url = f"postgresql://owner:s3cret@127.0.0.1:{free_port()}/db"
+    with Up(data, MILKRUN_DATABASE_URL=url) as up:
+        assert up.process.wait(60) == 1
+    said = up.output.read_text()
+    assert "milkrun: database postgresql://owner:***@127.0.0.1:" in said
+    assert "s3cret" not in said
 
 
 def test_a_taken_port_is_named_and_nothing_is_started(data: Path) -> None:
