@@ -38,14 +38,13 @@ async def add(tx: Tx, news: Sequence[events.Event]) -> None:
 class Relay:
     """Publishes waiting outbox rows in order of their ids, oldest first.
 
-    `grace_s` leaves rows to a writer that announces its own right after commit (ingest) and so keeps the relay for
-    what a crash or an outage of the bus left behind.
+    A row is left alone until it is due: a writer that announces its own right after commit (ingest) sets it some
+    seconds ahead, and so keeps the relay for what a crash or an outage of the bus left behind.
     """
 
-    def __init__(self, database: Database, bus: Bus, *, grace_s: float = 0.0, every_s: float = 0.2) -> None:
+    def __init__(self, database: Database, bus: Bus, *, every_s: float = 0.1) -> None:
         self._database = database
         self._bus = bus
-        self._grace_s = grace_s
         self._every_s = every_s
 
     async def run(self) -> None:
@@ -67,9 +66,9 @@ class Relay:
         """Publish up to `most` rows and return how many. Raises BusUnavailable with nothing deleted."""
         async with self._database.unscoped(reason="the outbox carries every tenant's news") as tx:
             rows = await tx.all(
-                "SELECT id, entries FROM outbox WHERE created_at < clock_timestamp() - make_interval(secs => %s) "
-                "ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
-                (self._grace_s, most),
+                "SELECT id, entries FROM outbox WHERE due_at <= clock_timestamp() ORDER BY id LIMIT %s "
+                "FOR UPDATE SKIP LOCKED",
+                (most,),
             )
             WAITING.set(len(rows))
             if not rows:

@@ -91,7 +91,7 @@ class IngestSettings(_Group):
     batch_rows: int = Field(5000, ge=1, le=100_000, description="messages a transaction takes at most")
     batch_wait_ms: int = Field(25, ge=1, le=5000, description="a batch is committed after this at the latest")
     receive_maximum: int = Field(
-        20_000, ge=1, le=65_535, description="unacknowledged messages the broker may send ahead"
+        15_000, ge=1, le=65_535, description="unacknowledged messages the broker may send ahead"
     )
     max_payload_bytes: int = Field(131_072, ge=256, description="larger payloads are dead letters (AWS IoT: 128 KiB)")
     max_samples: int = Field(1000, ge=1, description="samples one message may carry")

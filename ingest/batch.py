@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 from prometheus_client import Counter
 
+from core import topics
 from core.dead_letters import UNATTRIBUTED, DeadLetter
 from core.events import Received
 from core.settings import IngestSettings
@@ -49,10 +50,8 @@ class Batch:
     settings: IngestSettings
     writes: Writes = field(default_factory=Writes)
     received: dict[int, list[Received]] = field(default_factory=dict)
-    acks: set[tuple[str, str]] = field(default_factory=set)
     open: list[Open] = field(default_factory=list)
     repeatable: list[DeadLetter] = field(default_factory=list)
-    named: dict[tuple[str, str, int], int] = field(default_factory=dict)
     duplicates: int = 0
     rejected: dict[Reason, int] = field(default_factory=dict)
     shed: dict[Reason, int] = field(default_factory=dict)
@@ -61,16 +60,18 @@ class Batch:
         """First pass, in order of arrival; every known sender's state is loaded."""
         for flight in flights:
             known = flight.known
+            if flight.replay is not None:
+                flight.replay.begin()
             for verdict in flight.rejected:
                 self._refuse(flight, verdict, may_repeat=flight.message.is_redelivery)
             if known is None or known.status != ACTIVE:
                 continue
             state = known.state
             assert state is not None
-            state.last_seen_ms = flight.received_ms
+            state.last_seen_ms = max(state.last_seen_ms, flight.received_ms)
             self.writes.touched[known.name] = known
             if flight.rejected and not flight.unkept:
-                self._mark_refused(flight, known, state)
+                _mark_refused(flight, state)
             if flight.event is not None:
                 self._judge_one(flight, known, as_sample(flight.event))
             for sample in flight.samples:
@@ -78,15 +79,21 @@ class Batch:
 
     def settle(self, answers: Sequence[Sequence[Stored]]) -> None:
         """Second pass: `answers` belong to `open`, one each."""
+        here = self._accepted() if self.open else set()
         for waiting, found in zip(self.open, answers, strict=True):
             sample, known = waiting.sample, waiting.known
             boot, seq = sample.boot, seq_of(sample)
-            if any((s.boot, s.seq) == (boot, seq) for s in found) or self._named_here(known, sample):
+            if (
+                any((s.boot, s.seq) == (boot, seq) for s in found)
+                or (known.name, boot, seq, sample.ts) in here
+                or _is_bare(waiting)
+            ):
                 self.duplicates += 1
+                if waiting.flight.replay is not None:
+                    waiting.flight.replay.present += 1
                 if sample.seq is not None:
                     assert known.state is not None
                     known.state.mark(boot, seq)
-                    self.acks.add((known.name, boot))
             elif waiting.is_reuse_suspect:
                 detail = f"seq {seq} of boot {boot!r} was used for another sample; each sample needs its own"
                 self._quarantine(waiting, Rejection(Reason.SEQ_REUSED, detail))
@@ -101,19 +108,14 @@ class Batch:
         for known in self.writes.touched.values():
             known.state = None
 
-    def _mark_refused(self, flight: Inflight, known: Known, state: model.DeviceState) -> None:
-        """A refused sample that is kept as a dead letter is as durable as a stored one, and the device may forget it."""
-        named = [(v.boot, v.seq) for v in flight.rejected if v.seq is not None]
-        for boot, seq in (*named, *flight.refused):
-            if 0 <= seq <= MAX_SEQ:
-                state.mark(boot, seq)
-                self.acks.add((known.name, boot))
-
     def _judge_one(self, flight: Inflight, known: Known, sample: Sample) -> None:
         state = known.state
         assert state is not None
         if sample.seq is not None and state.has(sample.boot, sample.seq):
-            self.open.append(Open(flight, known, sample, is_reuse_suspect=True))
+            if flight.replay is not None and flight.replay.reason != Reason.SEQ_REUSED:
+                self._judge_again(flight, known, sample)
+            else:
+                self.open.append(Open(flight, known, sample, is_reuse_suspect=True))
         elif sample.pos is not None and state.ts is not None and sample.ts <= state.ts:
             self.open.append(Open(flight, known, sample, is_reuse_suspect=False))
         else:
@@ -123,14 +125,25 @@ class Batch:
             else:
                 self._quarantine(Open(flight, known, sample, is_reuse_suspect=False), verdict)
 
+    def _judge_again(self, flight: Inflight, known: Known, sample: Sample) -> None:
+        """A refused sample from its dead letter: its seq was marked by the refusal and speaks not against it."""
+        state = known.state
+        assert state is not None
+        verdict = model.judge(state, sample, self.settings.max_speed_mps)
+        waiting = Open(flight, known, sample, is_reuse_suspect=False)
+        if verdict is None:
+            self.open.append(waiting)
+        else:
+            self._quarantine(waiting, verdict)
+
     def _accept(self, flight: Inflight, known: Known, sample: Sample) -> None:
         state, writes = known.state, self.writes
         assert state is not None
         is_newest = model.accept(state, sample)
+        if flight.replay is not None:
+            flight.replay.stored += 1
+            is_newest = False  # history, whatever its time: nothing downstream may take it for live
         seq = seq_of(sample)
-        if sample.seq is not None:
-            self.acks.add((known.name, sample.boot))
-            self.named[known.name, sample.boot, seq] = sample.ts
         if flight.event is not None:
             writes.events.append((known, flight.event, seq, flight.received_ms))
             return
@@ -141,24 +154,30 @@ class Batch:
             writes.metrics += rows.metrics(known.ident, sample.boot, seq, sample.ts, received_us, sample.m)
         writes.minutes.add(sample.ts - sample.ts % _MINUTE_MS)
         is_live = is_newest and flight.received_ms - sample.ts <= self.settings.live_within_s * 1000
-        self.received.setdefault(known.partition, []).append(Received(known.name, sample, is_live))
+        received = self.received.get(known.partition)
+        if received is None:
+            received = self.received[known.partition] = []
+        received.append(Received(known.name, sample, is_live))
 
-    def _named_here(self, known: Known, sample: Sample) -> bool:
-        """Whether this very sample came before in this batch."""
-        return self.named.get((known.name, sample.boot, seq_of(sample))) == sample.ts
+    def _accepted(self) -> set[tuple[str, str, int, int]]:
+        """Thing, boot, seq and ts of what this batch takes: the same sample twice in a batch is a repeat."""
+        samples = {(r.thing, r.sample.boot, seq_of(r.sample), r.sample.ts) for rs in self.received.values() for r in rs}
+        return samples | {(known.name, e.boot, seq, e.ts) for known, e, seq, _ in self.writes.events}
 
     def _quarantine(self, waiting: Open, verdict: Rejection) -> None:
         flight, sample = waiting.flight, waiting.sample
         if sample.seq is not None:
             assert waiting.known.state is not None
             waiting.known.state.mark(sample.boot, sample.seq)
-            self.acks.add((waiting.known.name, sample.boot))
         is_whole = flight.event is not None or (len(flight.samples) == 1 and not flight.rejected)
         # A refused sample sent again meets its own seq in the ledger; the letter kept of it tells that.
         self._refuse(flight, verdict if is_whole else part(verdict, sample), may_repeat=True)
 
     def _refuse(self, flight: Inflight, verdict: Rejection, *, may_repeat: bool) -> None:
         reason = verdict.reason
+        if flight.replay is not None:
+            flight.replay.refused.append(verdict)  # its letter is there already
+            return
         counts = self.shed if flight.unkept else self.rejected
         counts[reason] = counts.get(reason, 0) + 1
         if flight.unkept or reason in IGNORED:
@@ -168,7 +187,7 @@ class Batch:
             tenant=known.thing.tenant if known is not None and known.tenant is not None else UNATTRIBUTED,
             received_at=datetime.fromtimestamp(flight.received_ms / 1000, UTC).isoformat(),
             source="mqtt",
-            topic=flight.message.topic.decode("utf-8", "replace"),
+            topic=_topic(flight, verdict),
             thing=flight.route.name if flight.route is not None else None,
             reason=reason.value,
             detail=verdict.detail,
@@ -191,6 +210,27 @@ class Batch:
             if known.state is not None and known.state.abandoned_gaps:
                 GAPS.inc(known.state.abandoned_gaps)
                 known.state.abandoned_gaps = 0
+
+
+def _mark_refused(flight: Inflight, state: model.DeviceState) -> None:
+    """A refused sample that is kept as a dead letter is as durable as a stored one: the device may forget it."""
+    named = [(v.boot, v.seq) for v in flight.rejected if v.seq is not None]
+    for boot, seq in (*named, *flight.refused):
+        if 0 <= seq <= MAX_SEQ:
+            state.mark(boot, seq)
+
+
+def _topic(flight: Inflight, verdict: Rejection) -> str:
+    """Where the letter would be sent again: a part of a message is kept as native JSON, whatever it came as."""
+    if verdict.payload is not None and flight.route is not None:
+        return topics.telemetry(flight.route.inbound.thing)
+    return flight.message.topic.decode("utf-8", "replace")
+
+
+def _is_bare(waiting: Open) -> bool:
+    """A sign of life under a seq that is taken: it carries nothing that could be another content."""
+    sample = waiting.sample
+    return waiting.is_reuse_suspect and waiting.flight.event is None and sample.pos is None and not sample.m
 
 
 def seq_of(sample: Sample) -> int:

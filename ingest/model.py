@@ -25,9 +25,9 @@ _decode = msgspec.msgpack.Decoder(dict[str, list[int]]).decode
 
 @dataclass(slots=True)
 class DeviceState:
-    """One device's state. `version` counts commits; `ts` (epoch ms), `pos`, `boot`, `seq` are of the last position.
+    """A device's state. `version` counts commits; `ts` (epoch ms), `pos`, `boot`, `seq` are of the last position.
 
-    `boots` maps a boot to its durable seqs as a flat list of inclusive ranges, [1, 40, 42, 50]; the latest boot is last.
+    `boots` maps a boot to its durable seqs as a flat list of inclusive ranges, [1, 40, 42, 50]; the last boot is last.
     """
 
     version: int = 0
@@ -41,6 +41,8 @@ class DeviceState:
     doubtful: Position | None = None
     doubtful_ts: int = 0
     doubtful_count: int = 0
+    marked: list[str] = field(default_factory=list)
+    """Boots with news since the last acknowledgement, the latest last."""
 
     def has(self, boot: str, seq: int) -> bool:
         """Whether this seq of this boot is durable already."""
@@ -55,6 +57,8 @@ class DeviceState:
 
     def mark(self, boot: str, seq: int) -> None:
         """Note that this seq is durable (or kept as a dead letter, which is as good)."""
+        if not self.marked or self.marked[-1] != boot:
+            self.marked.append(boot)
         ranges = self.boots.get(boot)
         if ranges is None:
             self._open_boot(boot, seq)
@@ -67,10 +71,11 @@ class DeviceState:
             _insert(ranges, seq)
             self._bound(ranges)
 
-    def durable(self, boot: str) -> tuple[int, int] | None:
-        """The first and last seq of the oldest unbroken run of this boot: what the acknowledgement says."""
-        ranges = self.boots.get(boot)
-        return (ranges[0], ranges[1]) if ranges else None
+    def take_news(self) -> list[tuple[str, int, int]]:
+        """(boot, first, last) for each boot marked since the last call: its oldest unbroken run of durable seqs."""
+        news = [(boot, self.boots[boot][0], self.boots[boot][1]) for boot in set(self.marked) if boot in self.boots]
+        self.marked.clear()
+        return news
 
     def ledger(self) -> bytes:
         return _encode(self.boots)
@@ -107,6 +112,11 @@ def judge(state: DeviceState, sample: Sample, max_speed_mps: float) -> Rejection
     """
     pos, last = sample.pos, state.pos
     if pos is None or last is None or state.ts is None or sample.ts <= state.ts:
+        return None
+    # An upper bound that needs no trigonometry clears nearly every fix: a degree is at most 111.7 km either way.
+    reach_m = (abs(pos.lat - last.lat) + abs(pos.lon - last.lon)) * 111_700.0
+    if reach_m <= max_speed_mps * (sample.ts - state.ts) / 1000:
+        state.doubtful_count = 0
         return None
     speed = implied_speed_mps(last, state.ts, pos, sample.ts)
     if speed <= max_speed_mps:

@@ -23,9 +23,13 @@ _MAX_ROUTES = 200_000
 
 
 class AckSink(Protocol):
-    """Where a message came from and where its acknowledgement goes."""
+    """Where a message came from, where its acknowledgement goes, and what is asked to wait when we are behind."""
 
     def ack(self, packet_ids: Sequence[int]) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
 
 
 class Unidentified(Exception):
@@ -42,6 +46,23 @@ class Route:
 
 
 @dataclass(slots=True)
+class Replay:
+    """A dead letter on its way again: what became of its samples, told by the batch that commits it."""
+
+    reason: str
+    """Why it was refused the first time."""
+    stored: int = 0
+    present: int = 0
+    """Stored before: nothing was left to do."""
+    refused: list[Rejection] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """A batch may be judged more than once; its last judgement counts."""
+        self.stored = self.present = 0
+        self.refused.clear()
+
+
+@dataclass(slots=True)
 class Inflight:
     """A message on its way through the pipeline."""
 
@@ -51,13 +72,14 @@ class Inflight:
     now_s: float
     route: Route | None = None
     known: Known | None = None
-    samples: list[Sample] = field(default_factory=list)
+    samples: Sequence[Sample] = ()
     event: DeviceEvent | None = None
-    rejected: list[Rejection] = field(default_factory=list)
-    refused: list[tuple[str, int]] = field(default_factory=list)
+    rejected: Sequence[Rejection] = ()
+    refused: Sequence[tuple[str, int]] = ()
     """Boot and seq of further samples in a message that was refused as a whole."""
     unkept: bool = False
     """Refused without a dead letter (a flood): counted, and its seq is not confirmed as durable."""
+    replay: Replay | None = None
 
 
 @dataclass(slots=True)
@@ -104,9 +126,9 @@ def decode(flight: Inflight, context: Context) -> None:
     if flight.route.decoder is None:
         flight.event = event.decode(payload)
         return
-    flight.samples, rejected = flight.route.decoder(payload)
+    flight.samples, rejected = flight.route.decoder(payload, context.settings.max_samples)
     if rejected:
-        flight.rejected.extend(rejected)
+        flight.rejected = rejected
     if len(flight.samples) > context.settings.max_samples:
         raise Reject(
             Reason.TOO_MANY_SAMPLES,
@@ -120,7 +142,7 @@ def validate(flight: Inflight, context: Context) -> None:
         verdict = check(as_sample(flight.event), now_ms, settings)
         if verdict is not None:
             flight.event = None
-            flight.rejected.append(verdict)
+            flight.rejected = (*flight.rejected, verdict)
         return
     samples = flight.samples
     for at, sample in enumerate(samples):
@@ -157,10 +179,10 @@ def run(flight: Inflight, context: Context) -> None:
 
 
 def _sift(
-    flight: Inflight, samples: list[Sample], first: int, verdict: Rejection, settings: IngestSettings
+    flight: Inflight, samples: Sequence[Sample], first: int, verdict: Rejection, settings: IngestSettings
 ) -> list[Sample]:
     """The samples that pass, when number `first` does not; each refused one is kept as a part of its own."""
-    kept = samples[:first]
+    kept, refused = list(samples[:first]), list(flight.rejected)
     whole = len(samples) == 1 and not flight.rejected
     for at in range(first, len(samples)):
         sample = samples[at]
@@ -168,7 +190,8 @@ def _sift(
         if found is None:
             kept.append(sample)
         else:
-            flight.rejected.append(found if whole else part(found, sample))
+            refused.append(found if whole else part(found, sample))
+    flight.rejected = refused
     return kept
 
 
@@ -180,8 +203,11 @@ def part(verdict: Rejection, sample: Sample) -> Rejection:
 def refuse_whole(flight: Inflight, verdict: Rejection) -> None:
     """Refuse the message with everything in it; samples that were read already are refused under their own names."""
     named = [s for s in (*flight.samples, *([as_sample(flight.event)] if flight.event else [])) if s.seq is not None]
-    flight.samples, flight.event = [], None
-    flight.rejected.append(replace(verdict, boot=named[0].boot, seq=named[0].seq) if named else verdict)
+    flight.samples, flight.event = (), None
+    flight.rejected = (
+        *flight.rejected,
+        replace(verdict, boot=named[0].boot, seq=named[0].seq) if named else verdict,
+    )
     flight.refused = [(s.boot, s.seq) for s in named[1:] if s.seq is not None]
 
 

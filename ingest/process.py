@@ -15,7 +15,6 @@ from ingest.history.maintenance import Maintenance
 from ingest.service import IngestService
 from ingest.source import MqttSource
 
-_ANNOUNCED_WITHIN_S = 10.0
 _DRAIN_WITHIN_S = 20.0
 _log = structlog.get_logger()
 
@@ -35,7 +34,7 @@ async def run(settings: Settings, *, name: str = "svc-ingest") -> None:
             source.run(service),
             service.announce(),
             service.follow_registry(),
-            Relay(database, bus, grace_s=_ANNOUNCED_WITHIN_S, every_s=1.0).run(),
+            Relay(database, bus).run(),
             Maintenance(database, settings.telemetry, utc_now).run(),
             _trim(bus),
             _watch(writer),

@@ -70,7 +70,8 @@ SELECT telemetry.ensure_partitions(%(since)s, %(until)s)
 SELECT telemetry.touch_minutes(%s::timestamptz[])
 
 -- name: add_outbox
-INSERT INTO outbox (entries) VALUES (%s) RETURNING id
+-- Due later: the writer announces it right after the commit, and the relay is for when it cannot.
+INSERT INTO outbox (entries, due_at) VALUES (%s, clock_timestamp() + interval '10 seconds') RETURNING id
 
 -- name: drop_outbox
 DELETE FROM outbox WHERE id = ANY(%s)

@@ -44,7 +44,6 @@ class Reason(enum.StrEnum):
     # Quarantine: well formed, and not believed.
     IMPLIED_SPEED = "implied_speed"  # too far from the last position for the time between
     SEQ_REUSED = "seq_reused"  # a seq of this boot again, with another content
-    CLOCK_REPLAY = "clock_replay"  # a stored stretch of track again, shifted in time
     IDENTICAL_REPLAY = "identical_replay"  # the content of an earlier sample again, under a new name
 
     # Ours, not the device's.
@@ -52,7 +51,7 @@ class Reason(enum.StrEnum):
 
 
 # Kept for a human to look at, because the device may be stolen, cloned or lying rather than broken.
-QUARANTINED = frozenset({Reason.IMPLIED_SPEED, Reason.SEQ_REUSED, Reason.CLOCK_REPLAY, Reason.IDENTICAL_REPLAY})
+QUARANTINED = frozenset({Reason.IMPLIED_SPEED, Reason.SEQ_REUSED, Reason.IDENTICAL_REPLAY})
 
 # Counted, and no dead letter: nothing was lost.
 IGNORED = frozenset({Reason.NOT_TELEMETRY})

@@ -5,6 +5,7 @@ It keeps a window of unacknowledged messages per device, counts what the broker 
 """
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import deque
@@ -89,7 +90,10 @@ class _Device:
         self._packet_id = 0
         self._topic = topics.telemetry(self._thing).encode()
         self._lat, self._lon = 47.0 + number % 500 * 0.0005, 9.0 + number // 500 * 0.001
+        self._template = self._rendered()
         self._timed: deque[tuple[int, float]] = deque()
+        self._last_ts = 0
+        self._all_durable = asyncio.Event()
         self.seq = 0
         self.durable_seq = 0
         self.unacknowledged = 0
@@ -109,6 +113,13 @@ class _Device:
         self.connection.on_puback = self._on_puback
         await self.connection.subscribe([topics.ack(self._thing)], qos=0)
 
+    async def settled(self, within_s: float) -> None:
+        """Return when everything sent is durable, or after `within_s`."""
+        self._all_durable.clear()
+        if self.durable_seq < self.seq:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_durable.wait(), max(0.0, within_s))
+
     def send(self, most: int) -> int:
         """Send up to `most` messages within the window, in one write; returns how many."""
         count = min(most, self._plan.window - self.unacknowledged)
@@ -124,10 +135,12 @@ class _Device:
     def _message(self, now_ms: int) -> bytes:
         plan = self._plan
         self._packet_id = self._packet_id % 65_535 + 1
+        # One sample an instant, as a receiver gives them, however fast they are sent.
+        first = max(now_ms - plan.samples_per_message, self._last_ts + 1)
+        self._last_ts = first + plan.samples_per_message - 1
         if plan.samples_per_message == 1:
-            payload = self._sample(now_ms)
+            payload = self._sample(first)
         else:
-            first = now_ms - plan.samples_per_message
             payload = b"[" + b",".join([self._sample(first + i) for i in range(plan.samples_per_message)]) + b"]"
         if self.seq // plan.samples_per_message % _TIMED_EVERY == 0:
             self._timed.append((self.seq, time.monotonic()))
@@ -135,13 +148,15 @@ class _Device:
 
     def _sample(self, ts_ms: int) -> bytes:
         self.seq += 1
-        text = (
-            f'{{"ts":{ts_ms},"boot":"{self._boot}","seq":{self.seq},"pos":{{"lat":{self._lat:.6f},"lon":{self._lon:.6f},'
-            '"alt":455.0,"speed":13.9,"heading":182.0,"acc":4.0,"sats":11,"hdop":0.9}'
-        )
-        if self._plan.with_metrics:
-            text += ',"m":{"ignition":true,"fuel_pct":61.5,"milk_temp_c":3.9}'
-        return (text + "}").encode()
+        return self._template % (ts_ms, self.seq)
+
+    def _rendered(self) -> bytes:
+        """A sample with room for ts and seq: formatting must not be what the generator spends its time on."""
+        place = f'"lat":{self._lat:.6f},"lon":{self._lon:.6f},"alt":455.0,"speed":13.9,"heading":182.0'
+        metrics = ',"m":{"ignition":true,"fuel_pct":61.5,"milk_temp_c":3.9}' if self._plan.with_metrics else ""
+        return (
+            f'{{"ts":%d,"boot":"{self._boot}","seq":%d,"pos":{{{place},"acc":4.0,"sats":11,"hdop":0.9}}{metrics}}}'
+        ).encode()
 
     def _on_puback(self, _packet_id: int, reason: int) -> None:
         self.unacknowledged -= 1
@@ -155,6 +170,8 @@ class _Device:
         if ack.boot != self._boot:
             return
         self.durable_seq = max(self.durable_seq, ack.seq)
+        if self.durable_seq >= self.seq:
+            self._all_durable.set()
         now = time.monotonic()
         timed = self._timed
         while timed and timed[0][0] <= ack.seq:
@@ -173,8 +190,8 @@ async def run_load(
     await _send(plan, devices, report, started, progress)
     report.sending_s = time.monotonic() - started
     deadline = time.monotonic() + plan.settle_s
-    while time.monotonic() < deadline and any(device.durable_seq < device.seq for device in devices):
-        await asyncio.sleep(0.01)
+    for device in devices:
+        await device.settled(deadline - time.monotonic())
     report.durable_s = time.monotonic() - started
     report.durable = sum(min(device.durable_seq, device.seq) for device in devices) // plan.samples_per_message
     await asyncio.gather(*(device.connection.disconnect() for device in devices if device.connection is not None))

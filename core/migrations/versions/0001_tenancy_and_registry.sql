@@ -136,7 +136,7 @@ CREATE INDEX dead_letter_by_time ON dead_letter (tenant_id, received_at DESC, id
 -- State and news share a transaction: entries is a MessagePack array of [stream, partition, event].
 CREATE TABLE outbox (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    due_at     timestamptz NOT NULL DEFAULT clock_timestamp(),  -- later where the writer announces its own first
     entries    bytea NOT NULL
 );
 ALTER TABLE outbox ALTER COLUMN entries SET STORAGE EXTERNAL;  -- compressing 25,000 events a second costs more than it saves
