@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.embedded import launch
 from broker.mosquitto import MosquittoConfig, command, prepare
 from tests.broker.pki import Authority, Credentials
 from tests.broker.wire import Client
@@ -87,6 +88,16 @@ class MosquittoRunner:
     @property
     def log(self) -> str:
         return self.config.log_file.read_text()
+
+
+class EmbeddedRunner(MosquittoRunner):
+    """The embedded broker in a process of its own."""
+
+    def start(self) -> None:
+        launch.prepare(self.config)
+        with (self.config.folder / "output").open("ab") as output:
+            self.process = subprocess.Popen(launch.command(self.config), stdout=output, stderr=subprocess.STDOUT)
+        wait_for(self.process, (self.config.device_port, self.config.service_port))
 
 
 def wait_for(process: subprocess.Popen[bytes], ports: tuple[int, ...], seconds: float = 15.0) -> None:

@@ -1,4 +1,4 @@
-"""Guard, revocation and presence on the real Mosquitto and PostgreSQL."""
+"""Guard, revocation and presence on the real Mosquitto (and the embedded broker) and PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from core.clock import utc_now
 from core.db import Database
 from core.events import CertificateRevoked, DeviceStatusChanged, Event
 from core.settings import MqttSettings
-from tests.broker.brokers import Fleet, MosquittoRunner
+from tests.broker.brokers import EmbeddedRunner, Fleet, MosquittoRunner
 from tests.broker.wire import NEVER, Client, Closed
 from tests.conftest import DatabaseUrls
 
-pytestmark = [pytest.mark.mosquitto, pytest.mark.db]
+pytestmark = pytest.mark.db
 
 GRACE_S = 0.6
 THING = "acme:t1"
@@ -37,6 +37,7 @@ class Watched:
     """A running broker service beside the broker, and what its subscribers heard."""
 
     def __init__(self, fleet: Fleet, mosquitto: MosquittoRunner, urls: DatabaseUrls) -> None:
+        is_embedded = isinstance(mosquitto, EmbeddedRunner)
         service = fleet.credentials(policy.BROKER, fleet.services)
         self.fleet = fleet
         self._mosquitto = mosquitto
@@ -48,9 +49,10 @@ class Watched:
                 ca_file=fleet.services.ca_file,
                 cert_file=service.cert_file,
                 key_file=service.key_file,
+                protocol=4 if is_embedded else 5,
             )
         )
-        self.control = BrokerControl(self._link.open, mosquitto.config.revocations)
+        self.control = BrokerControl(self._link.open, None if is_embedded else mosquitto.config.revocations)
         self.told: list[tuple[str, dict[str, object]]] = []
 
     @contextlib.asynccontextmanager
@@ -99,13 +101,22 @@ class Watched:
 
 @pytest.fixture
 def watched(fleet: Fleet, mosquitto: MosquittoRunner, database: DatabaseUrls) -> Watched:
+    return _watched(fleet, mosquitto, database)
+
+
+@pytest.fixture
+def watched_embedded(fleet: Fleet, embedded: EmbeddedRunner, database: DatabaseUrls) -> Watched:
+    return _watched(fleet, embedded, database)
+
+
+def _watched(fleet: Fleet, runner: MosquittoRunner, database: DatabaseUrls) -> Watched:
     with psycopg.connect(database.owner) as conn:
         conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme')")
         conn.execute(
             "INSERT INTO device (tenant_id, device_id, status) "
             "SELECT 'acme', 't' || n, 'active' FROM generate_series(1, 5) n"
         )
-    return Watched(fleet, mosquitto, database)
+    return Watched(fleet, runner, database)
 
 
 async def until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -124,6 +135,7 @@ async def _connected(fleet: Fleet, thing: str = THING, **options: object) -> Cli
     return await asyncio.to_thread(connect)
 
 
+@pytest.mark.mosquitto
 class TestGuard:
     @pytest.mark.parametrize(
         "topic_filter", ["#", "dt/milkrun/+/telemetry", "$SYS/#", "$share/ingest/dt/milkrun/+/telemetry", "$share/g/#"]
@@ -154,6 +166,7 @@ class TestGuard:
             client.drop()
 
 
+@pytest.mark.mosquitto
 class TestKick:
     async def test_it_ends_session_and_connection_and_leaves_nothing_behind(self, watched: Watched) -> None:
         client = await _connected(watched.fleet, clean=False, expiry_s=NEVER)
@@ -172,6 +185,7 @@ class TestKick:
         await watched.control.kick("acme:nobody")
 
 
+@pytest.mark.mosquitto
 class TestRevocation:
     @pytest.mark.parametrize(
         ("event", "reason"),
@@ -217,6 +231,7 @@ class TestRevocation:
                 await _connected(watched.fleet)
 
 
+@pytest.mark.mosquitto
 class TestPresence:
     async def test_coming_and_going_is_told_stored_and_announced(self, watched: Watched) -> None:
         async with watched.running():
@@ -332,6 +347,38 @@ class TestPresence:
             await until(lambda: len(watched.told) == 2)
             client.drop()
         assert watched.told[-1][1]["disconnectReason"] == "SERVER_INITIATED_DISCONNECT"
+
+
+class TestTheSameOnTheEmbeddedBroker:
+    async def test_a_revoked_device_is_cut_and_stays_out(self, watched_embedded: Watched) -> None:
+        fleet = watched_embedded.fleet
+        client = await asyncio.to_thread(fleet.device, THING, protocol=4)
+        client.connect(THING)
+        fleet.devices.bar(fleet.credentials(THING, fleet.devices))
+        event = CertificateRevoked(thing=THING, serial="1", reason="key_compromise")
+        await handlers(watched_embedded.control)[CertificateRevoked](event, Delivery("device", "1-1", b"", 1))
+        assert await asyncio.to_thread(client.is_cut_within, 5.0)
+        with pytest.raises(Closed), fleet.device(THING, protocol=4) as again:
+            again.connect(THING)
+
+    async def test_presence_is_told_and_flapping_is_not(self, watched_embedded: Watched) -> None:
+        fleet = watched_embedded.fleet
+        async with watched_embedded.running():
+            for _ in range(3):
+                client = await asyncio.to_thread(fleet.device, THING, protocol=4)
+                client.connect(THING)
+                client.drop()
+            await until(lambda: len(watched_embedded.told) == 2)
+            await asyncio.sleep(GRACE_S)
+        assert watched_embedded.heard_of(THING) == [("connected", 1), ("disconnected", 2)]
+
+    async def test_a_device_that_tries_a_foreign_subscription_is_cut(self, watched_embedded: Watched) -> None:
+        async with watched_embedded.running():
+            client = await asyncio.to_thread(watched_embedded.fleet.device, THING, protocol=4)
+            client.connect(THING)
+            assert client.subscribe("#") == [0x80]
+            assert await asyncio.to_thread(client.is_cut_within, 5.0)
+            client.drop()
 
 
 def _publish_until_barred(fleet: Fleet, client: Client) -> float:
