@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import OperationalError
 
+from broker.embedded import launch
 from broker.mosquitto import MosquittoConfig
+from cli.stack.broker import KINDS, BrokerPart, choose
 from cli.stack.errors import StartFailed
-from cli.stack.mosquitto import Mosquitto
 from cli.stack.postgres import Postgres
 from cli.stack.process import LOOPBACK, claim_port
 from cli.stack.redis import Redis
@@ -22,7 +23,7 @@ from core.migrate import ROLES, grant_logins, has_timescale, migrate
 from core.settings import Settings
 from provisioning.ca import CertificateAuthority
 
-STOP_ORDER = ([service.name for service in SERVICES], ["mosquitto"], ["redis"], ["postgres"])
+STOP_ORDER = ([service.name for service in SERVICES], KINDS, ["redis"], ["postgres"])
 
 type Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
 """`with progress("PostgreSQL") as done: ...; done("what came of it")`"""
@@ -55,12 +56,12 @@ class LocalStack:
         redis_url = self._redis()
         role_urls = self._schema(owner_url)
         authority = self._certificates()
-        self._mosquitto(authority, device_port, service_port)
+        kind = self._broker(authority, device_port, service_port)
         facts = Facts(
             owner_url=owner_url,
             role_urls=role_urls,
             redis_url=redis_url,
-            broker_kind="mosquitto",
+            broker_kind=kind,
             service_port=service_port,
             mqtt_ca_file=authority.paths.ca_cert,
             broker_folder=self._folder.path / "mosquitto",
@@ -144,8 +145,9 @@ class LocalStack:
             done(f"authority in {self._folder.ca}")
         return authority
 
-    def _mosquitto(self, authority: CertificateAuthority, device_port: int, service_port: int) -> None:
-        with self._progress("Mosquitto") as done:
+    def _broker(self, authority: CertificateAuthority, device_port: int, service_port: int) -> str:
+        kind = choose(self._settings.broker)
+        with self._progress("Mosquitto" if kind == "mosquitto" else kind) as done:
             paths = authority.paths
             config = MosquittoConfig(
                 folder=self._folder.path / "mosquitto",
@@ -158,8 +160,11 @@ class LocalStack:
                 crl_file=paths.crl,
                 device_address=self._listen.mqtt_address,
             )
-            self._supervisor.start(Mosquitto(config))
+            self._supervisor.start(BrokerPart(kind, config, logs=self._folder.logs))
             done(f"devices connect to {_reachable(self._listen.mqtt_address)}:{device_port}, mTLS")
+            if kind == "amqtt":
+                done(launch.note())
+        return kind
 
     def _services(self, facts: Facts, authority: CertificateAuthority) -> None:
         for service in SERVICES:
@@ -167,8 +172,10 @@ class LocalStack:
                 certificate = authority.ensure_service(service.certificate) if service.certificate else None
                 variables = environment(facts, roles=service.roles, certificate=certificate)
                 log = self._folder.logs / f"{service.name}.log"
-                child = self._supervisor.start(ServicePart(service, variables, log=log))
-                done(f"process {child.pid}")
+                port = self._preferred(f"metrics-{service.name}")
+                self._supervisor.start(ServicePart(service, variables, log=log, metrics_port=port))
+                self._folder.remember_port(f"metrics-{service.name}", port)
+                done(f"metrics on http://{LOOPBACK}:{port}/metrics")
 
 
 def _reachable(address: str) -> str:

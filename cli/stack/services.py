@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack.process import LOOPBACK, Child, Command, free_port
+from cli.stack.process import LOOPBACK, Child, Command
 from core.migrate import ROLES
 
 _READY_TIMEOUT_S = 60.0
@@ -82,12 +82,12 @@ def environment(
 class ServicePart:
     """One service as a child. It is ready when its metrics say so."""
 
-    def __init__(self, service: Service, variables: Mapping[str, str], *, log: Path) -> None:
+    def __init__(self, service: Service, variables: Mapping[str, str], *, log: Path, metrics_port: int) -> None:
         self.name = service.name
         self._service = service
         self._variables = variables
         self._log = log
-        self._metrics_port = free_port()
+        self._metrics_port = metrics_port
         self.child: Child | None = None
 
     def start(self) -> Child:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from cli.context import data_folder
 from cli.stack.errors import StartFailed
@@ -112,4 +113,4 @@ class _Progress:
             results: list[str] = []
             yield results.append
         took = time.monotonic() - begun
-        self._console.print(f"[green]✓[/green] {what:<13} {'; '.join(results)} [dim]({took:.1f} s)[/dim]")
+        self._console.print(f"[green]✓[/green] {what:<13} {escape('; '.join(results))} [dim]({took:.1f} s)[/dim]")

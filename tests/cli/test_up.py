@@ -214,6 +214,16 @@ def test_servers_the_environment_names_are_used_and_none_is_started_beside_them(
     assert durable_postgres.child.exit_code is None
 
 
+def test_without_mosquitto_the_embedded_broker_runs_and_says_what_it_lacks(data: Path) -> None:
+    with Up(data, MILKRUN_BROKER_KIND="amqtt") as up:
+        stack = up.wait_ready()
+        assert stack["broker"] == "amqtt"
+        assert set(up.parts()) == {"up", "amqtt", *PARTS} - {"mosquitto"}
+        assert "the embedded broker (amqtt) runs instead. It lacks: MQTT 5" in up.output.read_text()
+        with socket.create_connection((stack["mqtt"]["host"], stack["mqtt"]["port"])):
+            pass
+
+
 def test_a_database_that_does_not_answer_is_named_without_its_password(data: Path, free_port) -> None:
     url = f"postgresql://owner:s3cret@127.0.0.1:{free_port()}/db"
     with Up(data, MILKRUN_DATABASE_URL=url) as up:
