@@ -13,9 +13,9 @@ import pytest
 import redis
 from psycopg import sql
 
-from cli.stack.postgres import Postgres
 from cli.stack.process import free_port as any_free_port
-from cli.stack.redis import Redis
+from cli.stack.servers.postgres import Postgres
+from cli.stack.servers.redis import Redis
 from core.migrate import ROLES, grant_logins, migrate
 
 _TEMPLATE = "milkrun_test_template"

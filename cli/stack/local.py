@@ -10,11 +10,11 @@ from sqlalchemy.exc import OperationalError
 
 from broker.embedded import launch
 from broker.mosquitto import MosquittoConfig
-from cli.stack.broker import KINDS, BrokerPart, choose
 from cli.stack.errors import StartFailed
-from cli.stack.postgres import Postgres
 from cli.stack.process import LOOPBACK, claim_port
-from cli.stack.redis import Redis
+from cli.stack.servers.broker import KINDS, BrokerPart, choose
+from cli.stack.servers.postgres import Postgres
+from cli.stack.servers.redis import Redis
 from cli.stack.services import SERVICES, Facts, ServicePart, environment, login_variable
 from cli.stack.state import DataFolder, MqttAddress, StackFile
 from cli.stack.supervise import Supervisor

@@ -11,9 +11,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from cli.stack.errors import DataVersion, PortTaken
-from cli.stack.postgres import Postgres
 from cli.stack.process import LOOPBACK, claim_port
-from cli.stack.redis import Redis
+from cli.stack.servers.postgres import Postgres
+from cli.stack.servers.redis import Redis
 from tests.conftest import DatabaseUrls
 
 pytestmark = pytest.mark.db

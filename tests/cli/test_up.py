@@ -17,9 +17,9 @@ import psycopg
 import pytest
 
 from cli import context
-from cli.stack.postgres import Postgres
 from cli.stack.process import LOOPBACK
-from cli.stack.redis import Redis
+from cli.stack.servers.postgres import Postgres
+from cli.stack.servers.redis import Redis
 from cli.stack.services import SERVICES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis, pytest.mark.mosquitto]

@@ -15,7 +15,7 @@ import psutil
 
 from cli.stack.errors import DataVersion, StartFailed
 from cli.stack.process import LOOPBACK, Child, Command, RunAs, free_port, require_space, start_failure, wheel_folder
-from cli.stack.unprivileged import run_as
+from cli.stack.servers.unprivileged import run_as
 
 OWNER = "milkrun"
 DATABASE = "milkrun"
