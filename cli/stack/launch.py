@@ -15,9 +15,10 @@ import resource
 import sys
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION_3 = 0x20080522
 _OPEN_FILES = 262_144
@@ -50,7 +51,9 @@ def _allow_open_files() -> None:
 
 def _become(uid: int, gid: int, *, bypass: bool) -> None:
     if bypass:
-        _prctl(_PR_SET_KEEPCAPS, 1)
+        # Else the change of user drops all capabilities, and access(2), with which initdb looks for postgres, ignores
+        # those that are left.
+        _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)

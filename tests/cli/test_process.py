@@ -1,5 +1,7 @@
 """Children and what the data folder remembers of them."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import pytest
 
 from cli.stack import process
 from cli.stack.errors import StartFailed
-from cli.stack.process import Child, Command
+from cli.stack.process import Child, Command, RunAs
 from cli.stack.state import DataFolder, ProcessRecord, record_of, stop_leftovers
 from cli.stack.supervise import StopRequested, Supervisor
 
@@ -40,6 +42,20 @@ def test_a_child_gets_the_environment_of_its_command_and_nothing_else(tmp_path: 
     child = Child(Command("bare", python(code), tmp_path / "logs" / "bare.log", env={"ONLY": "this"}))
     child.wait_stopped()
     assert child.log_tail() == "['ONLY']"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root on Linux gives up rights")
+def test_a_child_that_gives_up_root_keeps_one_right_alone_where_it_has_to_pass_closed_folders(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    program = Path(shutil.copy("/bin/sh", closed))
+    script = f"test -x {program} && id -u && grep CapEff /proc/self/status"
+    nobody = RunAs(65534, 65534, bypass=True)
+    child = Child(Command("guest", (str(program), "-c", script), tmp_path / "logs" / "guest.log", run_as=nobody))
+    child.wait_stopped()
+    uid, capabilities = child.log_tail().splitlines()
+    assert uid == "65534"
+    assert capabilities.split() == ["CapEff:", "0000000000000002"]
 
 
 def test_a_log_over_the_limit_is_cut_and_its_newest_part_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
