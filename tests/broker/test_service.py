@@ -223,6 +223,26 @@ class TestRevocation:
         await on_status(DeviceStatusChanged(thing=THING, status="active"), Delivery("device", "1-2", b"", 1))
         (await _connected(watched.fleet)).drop()
 
+    async def test_it_does_not_harm_a_broker_that_keeps_sessions_with_an_expiry(
+        self, watched: Watched, mosquitto: MosquittoRunner, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Mosquitto 2.0 told to reload by SIGHUP ends here with a segmentation fault (docs/adr/0003).
+        monkeypatch.setenv("MALLOC_PERTURB_", "165")
+        mosquitto.stop()
+        mosquitto.start()
+        names = [f"acme:s{number}" for number in range(20)]
+        for name in names:
+            (await _connected(watched.fleet, name, clean=False, expiry_s=1)).disconnect()
+        event = CertificateRevoked(thing=THING, serial="1", reason="key_compromise")
+        for _ in range(2):
+            watched.fleet.devices.write_list()
+            await handlers(watched.control)[CertificateRevoked](event, Delivery("device", "1-1", b"", 1))
+        back = [await _connected(watched.fleet, name, clean=False, expiry_s=600) for name in names]
+        await asyncio.sleep(3.0)
+        for client in back:
+            client.ping()
+            client.drop()
+
     async def test_a_new_list_counts_without_any_event(self, watched: Watched) -> None:
         async with watched.running():
             watched.fleet.devices.bar(watched.fleet.credentials(THING, watched.fleet.devices))
