@@ -1,6 +1,6 @@
 """What can go wrong in ingest beyond a bad message, which is no error but a dead letter."""
 
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, Invalid, NotFound
 
 
 class StateMoved(Conflict):
@@ -13,3 +13,9 @@ class NoSuchLetter(NotFound):
     """No dead letter has this id."""
 
     code = "no_such_letter"
+
+
+class NotReplayable(Invalid):
+    """A dead letter of the bus: its handler gave up, and no device message can be made of it."""
+
+    code = "not_replayable"

@@ -8,7 +8,7 @@ import heapq
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -90,6 +90,11 @@ class Truck:
             network.accept(t_s, device.sample(t_s, state), has_coverage=has_coverage)
             yield from network.leaving(t_s)
         yield from network.leaving(math.inf)
+
+    def as_of(self, now_ms: int) -> "Truck":
+        """This truck where a lap begun long ago has taken it by now, so that a fleet started again does not jump."""
+        _, lap = next(self._laps())
+        return replace(self, start_share=(self.start_share + now_ms / 1000 / lap.home_s) % 1.0)
 
     def visits(self, until_s: float) -> Iterator[Visit]:
         """The truth about every stop reached before `until_s`, on the same clock as the emissions."""

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Self
 
 import msgspec
 
@@ -34,16 +33,15 @@ class Audit:
     sent: int = 0
     stored: int = 0
     duplicates: int = 0
+    missing: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    missing: set[Name] = field(default_factory=set)
 
-    def add(self, other: Self) -> None:
-        """Take in the counts of another device; which samples of it are missing is not kept apart."""
+    def add(self, other: "Audit") -> None:
         self.sent += other.sent
         self.stored += other.stored
         self.duplicates += other.duplicates
+        self.missing += other.missing
         self.rejected += other.rejected
-        self.missing |= other.missing
 
 
 async def audit(
@@ -51,9 +49,8 @@ async def audit(
 ) -> Audit:
     """Compare the names a device sent with the rows and dead letters of the tenant; each sample had a position."""
     missing = set(sent)
-    result = Audit(sent=len(missing), missing=missing)
-    boots = sorted({boot for boot, _ in missing})
-    params = {"device": device, "boots": boots, "since": measured_since}
+    result = Audit(sent=len(missing))
+    params = {"device": device, "boots": sorted({boot for boot, _ in missing}), "since": measured_since}
     for row in await tx.all(QUERIES["audit_positions"], params):
         if (name := (row["boot"], row["seq"])) in missing:
             missing.remove(name)
@@ -65,6 +62,7 @@ async def audit(
         missing -= refused
         if refused:
             result.rejected[row["reason"]] += len(refused)
+    result.missing = len(missing)
     return result
 
 

@@ -15,12 +15,13 @@ from core.db import Database, Tx
 from core.mqtt import Message
 from core.settings import Settings
 from core.telemetry import Sample
-from ingest.errors import NoSuchLetter
+from ingest.errors import NoSuchLetter, NotReplayable
 from ingest.history.export import QUERIES
 from ingest.reasons import Rejection
 from ingest.service import IngestService
 
 _PAGE = 1000
+_SOURCE = "mqtt"
 _decode_sample = msgspec.json.Decoder(Sample).decode
 
 
@@ -90,7 +91,12 @@ async def replay(
     """Run the payloads through the pipeline again, commit, and mark those of which nothing was refused.
 
     May be repeated: what is stored stays stored once. A letter refused again stays as it is and makes no second one.
+    Raises NotReplayable.
     """
+    if foreign := [letter for letter in letters if letter.source != _SOURCE]:
+        raise NotReplayable(
+            f"dead letter {foreign[0].id} is of the stream {foreign[0].source}: only device messages are replayed"
+        )
     bus = Bus(settings.redis, settings.bus)
     service = IngestService(
         settings=settings.ingest, database=ingest, bus=bus, clock=clock, send_acks=lambda _acks: None

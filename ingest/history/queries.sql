@@ -42,7 +42,7 @@ WHERE id = ANY(%(ids)s) ORDER BY id
 -- name: open_letters
 -- Those not replayed yet, oldest first, a page after `after`.
 SELECT tenant_id, id, received_at, source, topic, thing, reason, detail, payload, replayed_at FROM dead_letter
-WHERE reason = %(reason)s AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
+WHERE source = 'mqtt' AND reason = %(reason)s AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
   AND replayed_at IS NULL AND id > %(after)s
 ORDER BY id LIMIT %(limit)s
 

@@ -1,0 +1,142 @@
+"""`milkrun demo`: everything on this machine, trucks driving through it, and a count of what arrived."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, TextIO
+
+import typer
+from rich.console import Console
+
+from cli import context, sim
+from cli.context import Context, data_folder
+from cli.sim import Driven, TenantOption, TrucksOption
+from cli.stack.process import Child, Command
+from cli.stack.state import DataFolder
+from cli.stack.up import DataOption
+from core.clock import from_epoch_ms
+from core.db import Database
+from core.tenancy import tenant_id
+from ingest.history.audit import Audit, audit
+
+_START_WITHIN_S = 300.0
+_STOP_GRACE_S = 180.0
+_REPLAY_SPEED = 30.0
+_CLOCK_SLACK = timedelta(minutes=1)
+_READY = "Milkrun is ready"
+
+
+def demo(
+    trucks: TrucksOption = 20,
+    seconds: sim.SecondsOption = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Play a recording instead of the made-up district.",
+            show_default=False,
+        ),
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.1, max=100, help="With --replay: times as fast.")] = _REPLAY_SPEED,
+    trips: Annotated[int, typer.Option(min=1, help="With --replay: so many first trips of each vehicle.")] = 1,
+    tenant: TenantOption = "demo",
+    data: DataOption = None,
+) -> None:
+    """Start what is not running, drive trucks until Ctrl-C, then count in the database what arrived.
+
+    Exit code 1 when a sample was lost or is there twice.
+    """
+    console, folder = Console(highlight=False, soft_wrap=True), DataFolder(data_folder(data))
+    name = tenant_id(tenant)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as running:
+        planned = None if replay else pool.submit(sim.plan_in, folder.path, trucks)
+        running.enter_context(_stack(console, folder))
+        if planned is not None:
+            plan = sim.trucks_plan(console, planned.result(), 1.0)
+        else:
+            assert replay is not None
+            plan = sim.recording_plan(console, replay, speed=speed, trips=trips)
+        found = context.load(folder.path)
+        driven = sim.drive(found, console, plan, tenant=name, seconds=seconds)
+        counted = asyncio.run(_audit(found, driven))
+        _tell(console, driven, counted)
+    if counted.missing or counted.duplicates:
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _stack(console: Console, folder: DataFolder) -> Iterator[None]:
+    """The stack of `folder`: the one that runs there and goes on running, or one of our own for as long as we run."""
+    if folder.is_held():
+        console.print(f"uses the stack that runs in {folder.path}", markup=False)
+        yield
+        return
+    folder.make()
+    folder.withdraw()
+    argv = (sys.executable, "-P", "-m", "cli.main", "up", "--data", str(folder.path), "--mqtt-port", "0")
+    log = folder.logs / "up.log"
+    told = log.stat().st_size if log.exists() else 0
+    child = Child(Command("up", argv, log, grace_s=_STOP_GRACE_S, rotates=False))
+    try:
+        with log.open(encoding="utf-8", errors="replace") as lines:
+            lines.seek(told)
+            child.wait_ready(lambda: _is_ready(console, folder, lines), timeout_s=_START_WITHIN_S)
+        yield
+    finally:
+        with console.status("stopping"):
+            child.stop()
+        console.print(f"stopped; all data is in {folder.path}", markup=False)
+
+
+def _is_ready(console: Console, folder: DataFolder, lines: TextIO) -> bool:
+    """Pass on what `milkrun up` says; what it says once all runs is for people who want to connect."""
+    is_ready = folder.stack_file.exists()
+    for line in lines:
+        if line.startswith(_READY):
+            break
+        if line.strip():
+            console.print(line.rstrip(), markup=False)
+    return is_ready
+
+
+async def _audit(found: Context, driven: Driven) -> Audit:
+    """Count through the tenant's own door, device by device."""
+    total = Audit()
+    async with Database(found.settings.database.app_url, pool_size=1) as database:
+        for member in driven.fleet.members:
+            if member.measured_since_ms is None:
+                continue
+            async with database.tenant(driven.tenant) as tx:
+                total.add(
+                    await audit(
+                        tx,
+                        member.link.thing.device,
+                        member.sent(),
+                        measured_since=from_epoch_ms(member.measured_since_ms),
+                        received_since=driven.began_at - _CLOCK_SLACK,
+                    )
+                )
+    return total
+
+
+def _tell(console: Console, driven: Driven, counted: Audit) -> None:
+    console.print("\n[bold]What the trucks know[/bold]")
+    sim.print_facts(console, sim.summary(driven))
+    console.print("\n[bold]What the database holds of it[/bold]")
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counted.rejected.items()))
+    rejected = counted.rejected.total()
+    sim.print_facts(
+        console,
+        [
+            ("samples sent", f"{counted.sent:,}"),
+            ("committed", f"{counted.stored:,}"),
+            ("rejected, kept as dead letters", f"{rejected:,}{f' ({reasons})' if rejected else ''}"),
+            ("lost", f"{counted.missing:,}"),
+            ("duplicates", f"{counted.duplicates:,}"),
+        ],
+    )
