@@ -75,6 +75,19 @@ def test_retained_messages_of_others_are_not_given_to_whoever_connects(embedded:
             assert sibling.collect(0.4) == []
 
 
+def test_what_comes_while_ingest_is_away_waits_for_it(embedded: EmbeddedRunner, fleet: Fleet) -> None:
+    with _open(fleet, policy.INGEST, clean=False) as ingest, _open(fleet, THING) as device:
+        ingest.subscribe("dt/milkrun/+/telemetry")
+        ingest.drop()
+        assert eventually(lambda: "svc-ingest-probe closed its connection" in embedded.log)
+        for number in range(200):
+            device.publish(TELEMETRY, b"%d" % number)
+        with _open(fleet, policy.INGEST, clean=False) as again:
+            assert set(again.payloads(10.0, until=200)) == {b"%d" % number for number in range(200)}
+            device.publish(TELEMETRY, b"live")
+            assert again.payloads(2.0, until=1) == [b"live"]
+
+
 @pytest.mark.parametrize("actor", [SIBLING, FOREIGNER])
 def test_a_device_cannot_take_over_or_clear_the_session_of_another(
     embedded: EmbeddedRunner, fleet: Fleet, actor: str
