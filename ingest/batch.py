@@ -149,9 +149,11 @@ class Batch:
             return
         received_us = rows.timestamp_us(flight.received_ms)
         if sample.pos is not None:
-            writes.positions.append(rows.position(known.ident, sample.boot, seq, sample.ts, received_us, sample.pos))
+            row = rows.position(known.ident, sample.boot, seq, sample.ts, received_us, sample.pos)
+            (writes.positions.unsure if sample.seq is None else writes.positions.sure).append(row)
         if sample.m:
-            writes.metrics += rows.metrics(known.ident, sample.boot, seq, sample.ts, received_us, sample.m)
+            several = rows.metrics(known.ident, sample.boot, seq, sample.ts, received_us, sample.m)
+            (writes.metrics.unsure if sample.seq is None else writes.metrics.sure).extend(several)
         writes.minutes.add(sample.ts - sample.ts % _MINUTE_MS)
         is_live = is_newest and flight.received_ms - sample.ts <= self.settings.live_within_s * 1000
         received = self.received.get(known.partition)

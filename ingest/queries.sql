@@ -25,10 +25,10 @@ CREATE TEMP TABLE IF NOT EXISTS staged_state (
     boot text COLLATE "C", seq bigint, lat float8, lon float8, alt real, speed real, heading real, acc real,
     ledger bytea) ON COMMIT DELETE ROWS
 
--- name: write_positions
+-- name: merge_positions
 INSERT INTO telemetry.position SELECT * FROM staged_position ON CONFLICT DO NOTHING
 
--- name: write_metrics
+-- name: merge_metrics
 INSERT INTO telemetry.metric SELECT * FROM staged_metric ON CONFLICT DO NOTHING
 
 -- name: write_states

@@ -14,6 +14,10 @@ import msgspec
 from core.errors import Forbidden, Unavailable
 from core.mqtt import codec
 
+# A device's connection stays small; one that carries a fleet grows to a read of some 1,000 messages.
+_FIRST_BUFFER_BYTES = 4 * 1024
+_LAST_BUFFER_BYTES = 256 * 1024
+
 
 class ConnectionLost(Unavailable):
     """The broker closed the connection or stopped answering."""
@@ -67,7 +71,7 @@ def tls_context(ca_file: Path | str, cert_file: Path | str | None, key_file: Pat
     return context
 
 
-class MqttConnection(asyncio.Protocol):
+class MqttConnection(asyncio.BufferedProtocol):
     """A live connection, made by `open`, ended by `disconnect` or the broker (`lost` is then done).
 
     `on_message` is called for each PUBLISH, synchronously and in order, and must not block. `on_puback` replaces the
@@ -85,7 +89,8 @@ class MqttConnection(asyncio.Protocol):
         self.peer_receive_maximum = 65_535
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._rest = b""
+        self._buffer = bytearray(_FIRST_BUFFER_BYTES)
+        self._filled = 0
         self._connack: asyncio.Future[None] = loop.create_future()
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._subacks: dict[int, asyncio.Future[list[int]]] = {}
@@ -238,17 +243,31 @@ class MqttConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
+    # Buffered, because the plain protocol makes asyncio's TLS layers allocate and shrink 256 KiB for every TLS record,
+    # which took 40 % of the CPU of a client with many small packets.
     @override
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._filled == len(self._buffer):
+            self._buffer = self._buffer + bytearray(len(self._buffer))
+        return memoryview(self._buffer)[self._filled :]
+
+    @override
+    def buffer_updated(self, nbytes: int) -> None:
+        self._filled += nbytes
         self._heard_at = self._loop.time()
         try:
-            self._parse(self._rest + data if self._rest else data)
+            # Parsed from one bytes copy: its slices cost a third of slices of a memoryview.
+            rest = self._parse(bytes(memoryview(self._buffer)[: self._filled]))
         except (codec.MalformedPacket, IndexError) as error:
             self._fail(f"the broker sent what is no MQTT: {error}")
+            return
+        if self._filled == len(self._buffer) < _LAST_BUFFER_BYTES:
+            self._buffer = bytearray(2 * len(self._buffer))
+        self._filled = len(rest)
+        self._buffer[: self._filled] = rest
 
-    def _parse(self, data: bytes) -> None:
-        # The hot loop of ingest: 25,000 packets a second pass here, so it looks fields up by hand. Slices of bytes cost
-        # a third of slices of a memoryview, which is why this is no BufferedProtocol.
+    def _parse(self, data: bytes) -> bytes:
+        # The hot loop of ingest: 25,000 packets a second pass here, so it looks fields up by hand.
         on_message, is_v5, at, end = self._on_message, self._protocol == 5, 0, len(data)
         while end - at >= 2:
             first, length, head = data[at], data[at + 1], at + 2
@@ -275,7 +294,7 @@ class MqttConnection(asyncio.Protocol):
             else:
                 self._control(first >> 4, data[head:stop])
             at = stop
-        self._rest = data[at:] if at < end else b""
+        return data[at:]
 
     def _control(self, kind: int, body: bytes) -> None:
         if kind == codec.CONNACK:
