@@ -34,7 +34,8 @@ def migrate(owner_url: str, *, to: str = "head") -> str:
 def has_timescale(owner_url: str) -> bool:
     """Whether telemetry lives in hypertables here."""
     with psycopg.connect(owner_url) as conn:
-        row = conn.execute("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'").fetchone()
+        # Without it the parent is a partitioned table.
+        row = conn.execute("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('telemetry.position')").fetchone()
     return bool(row and row[0])
 
 

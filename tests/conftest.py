@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def template_url(postgres_url: str) -> Iterator[str]:
     url = _named(postgres_url, _TEMPLATE)
     migrate(url)
     grant_logins(url, _PASSWORDS)
+    _seal(postgres_url, _TEMPLATE)
     yield url
     _drop(postgres_url, _TEMPLATE)
 
@@ -178,6 +180,16 @@ def _copy(postgres_url: str, template_url: str) -> Iterator[DatabaseUrls]:
 def _execute(url: str, statement: sql.Composable) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(statement)
+
+
+def _seal(url: str, name: str) -> None:
+    """Let nobody in any more: a database that TimescaleDB's scheduler is connected to cannot be copied."""
+    _execute(url, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+    everyone = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}")
+    _execute(url, everyone.format(sql.Literal(name)))
+    with psycopg.connect(url, autocommit=True) as conn:
+        while conn.execute("SELECT FROM pg_stat_activity WHERE datname = %s", (name,)).fetchone() is not None:
+            time.sleep(0.01)
 
 
 def _drop(url: str, name: str) -> None:

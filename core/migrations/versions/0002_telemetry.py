@@ -1,4 +1,7 @@
-"""Positions and metrics: TimescaleDB where the server has it, native range partitions where it does not."""
+"""Positions and metrics: TimescaleDB where the server has it, native range partitions where it does not.
+
+`ALTER DATABASE ... SET milkrun.timescale = 'off'`, before the first migration, chooses native partitions all the same.
+"""
 
 from alembic import op
 from sqlalchemy import text
@@ -8,10 +11,12 @@ from core.migrations import run
 revision = "0002"
 down_revision = "0001"
 
-# Installable is not enough: without the preloaded library CREATE EXTENSION fails.
+# Installable is not enough: without the preloaded library CREATE EXTENSION fails. The library shows by a setting of its
+# own, because shared_preload_libraries itself is for superusers' eyes, which an owner need not be.
 _HAS_TIMESCALE = """
 SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-   AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'
+   AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL
+   AND current_setting('milkrun.timescale', true) IS DISTINCT FROM 'off'
 """
 
 
