@@ -67,7 +67,6 @@ class LocalStack:
             broker_folder=self._folder.path / "mosquitto",
             crl_file=authority.paths.crl,
             ca_dir=authority.paths.root,
-            share_group=f"ingest-{self._folder.secret('share-group')}",
         )
         self._services(facts, authority)
         stack = StackFile(

@@ -46,7 +46,6 @@ class Facts:
     broker_folder: Path
     crl_file: Path
     ca_dir: Path
-    share_group: str
 
 
 def login_variable(role: str) -> str:
@@ -68,7 +67,6 @@ def environment(
         "MILKRUN_MQTT_PORT": str(facts.service_port),
         "MILKRUN_MQTT_CA_FILE": str(facts.mqtt_ca_file),
         "MILKRUN_MQTT_PROTOCOL": "5" if facts.broker_kind == "mosquitto" else "4",
-        "MILKRUN_MQTT_SHARE_GROUP": facts.share_group,
         "MILKRUN_BROKER_KIND": facts.broker_kind,
         "MILKRUN_BROKER_FOLDER": str(facts.broker_folder),
         "MILKRUN_BROKER_CRL_FILE": str(facts.crl_file),

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,10 +35,15 @@ class StopRequested(BaseException):
 
 
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[None]:
-    """End the body on SIGTERM, SIGINT or SIGHUP. Afterwards they change nothing: what follows is the clean-up."""
+def stop_on_signal() -> Iterator[threading.Event]:
+    """End the body on SIGTERM, SIGINT or SIGHUP. Afterwards they change nothing: what follows is the clean-up.
+
+    Yields what is set once that was asked, for a body in which some library has swallowed StopRequested.
+    """
+    asked = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
+        asked.set()
         raise StopRequested
 
     # nohup sets SIGHUP aside, and means it.
@@ -46,8 +52,13 @@ def stop_on_signal() -> Iterator[None]:
     for number in numbers:
         signal.signal(number, on_signal)
     try:
-        with contextlib.suppress(StopRequested):
-            yield
+        yield asked
+    except StopRequested:
+        pass
+    except Exception:
+        # A step that was interrupted may fail on its way out, as a transaction does that cannot be rolled back.
+        if not asked.is_set():
+            raise
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_IGN)
@@ -79,9 +90,9 @@ class Supervisor:
         self._watched.append(watched)
         return self._start(watched)
 
-    def watch(self) -> None:
-        """Until StopRequested."""
-        while True:
+    def watch(self, stop: threading.Event) -> None:
+        """Until StopRequested, or `stop` is set."""
+        while not stop.is_set():
             now = time.monotonic()
             for watched in self._watched:
                 self._look_at(watched, now)

@@ -47,11 +47,11 @@ def up(
         _clear(folder, console)
         supervisor = Supervisor(folder, lambda line: console.print(line, markup=False))
         try:
-            with stop_on_signal():
+            with stop_on_signal() as asked:
                 listen = Listen(mqtt_address, mqtt_port)
                 stack = LocalStack(folder, loaded, supervisor, listen, _Progress(console)).start()
                 _say_ready(console, folder, stack)
-                supervisor.watch()
+                supervisor.watch(asked)
         finally:
             folder.withdraw()
             console.print("stopping")

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -124,7 +125,7 @@ def test_a_crashing_part_is_started_again_with_growing_pauses(tmp_path: Path) ->
     part = Flaky(folder.logs / "flaky.log", crashes=2)
     supervisor.start(part)
     with pytest.raises(StopRequested):
-        supervisor.watch()
+        supervisor.watch(threading.Event())
     supervisor.stop([["flaky"]])
     pauses = [line.splitlines()[-1] for line in said if "again in" in line]
     assert pauses == ["starting flaky again in 0.5 s", "starting flaky again in 1 s"]

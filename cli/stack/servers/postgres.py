@@ -61,8 +61,7 @@ class Postgres:
             self._make_cluster()
         self._check_version()
         self.child = self._serve()
-        if is_new:
-            self._make_database()
+        self._ensure_database()
         return self.child
 
     def command(self) -> Command:
@@ -141,7 +140,8 @@ class Postgres:
                 "or name a running server with MILKRUN_DATABASE_URL"
             )
 
-    def _make_database(self) -> None:
+    def _ensure_database(self) -> None:
+        """At each start, since the first may have been stopped just before."""
         login = ["--host", LOOPBACK, "--port", str(self.port), "--username", OWNER]
         made = subprocess.run(
             [str(_binary("createdb")), *login, "--maintenance-db=postgres", DATABASE],
