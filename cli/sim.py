@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console, Group
 from rich.live import Live
@@ -18,15 +17,12 @@ from rich.table import Table
 
 from cli import context
 from cli.context import Context
-from cli.stack.errors import NotRunning
-from cli.stack.state import DataFolder, StackFile
+from cli.enrolment import enrolled, listener
+from cli.load import load
 from cli.stack.up import DataOption
 from core import logs
 from core.clock import epoch_ms, utc_now
-from core.db import Database
 from core.tenancy import TenantId, tenant_id
-from provisioning.ca import CertificateAuthority
-from provisioning.service import ProvisioningService
 from sim import recording
 from sim.fleet import (
     Fleet,
@@ -34,15 +30,16 @@ from sim.fleet import (
     SimulatedTruck,
     Vehicle,
     draw_district,
-    enrol,
     plan_trucks,
     recorded_vehicles,
     side_by_side,
 )
-from sim.link import Counts, Credentials, LinkOptions
+from sim.link import Counts, LinkOptions
 from sim.truck import Truck
 
-sim_app = typer.Typer(help="Simulated trucks: fleet, replay.", no_args_is_help=True, add_completion=False)
+sim_app = typer.Typer(help="Simulated trucks: fleet, replay, load.", no_args_is_help=True, add_completion=False)
+
+sim_app.command("load")(load)
 
 TenantOption = Annotated[str, typer.Option("--tenant", help="The trucks' tenant; made if it is not there.")]
 TrucksOption = Annotated[int, typer.Option("--trucks", min=1, max=2000, help="How many trucks drive.")]
@@ -151,14 +148,12 @@ def recording_plan(console: Console, folder: Path, *, speed: float, trips: int |
 def drive(found: Context, console: Console, plan: Plan, *, tenant: TenantId, seconds: float | None) -> Driven:
     """Give every vehicle its certificate and drive until the time is over, all is played or Ctrl-C."""
     logs.configure(level="error", json=found.settings.log.json_lines, process="sim")
-    listener = _listener(found)
-    options = LinkOptions(
-        host=listener.mqtt.host, port=listener.mqtt.port, protocol=4 if listener.broker == "amqtt" else 5
-    )
+    stack = listener(found)
+    options = LinkOptions(host=stack.mqtt.host, port=stack.mqtt.port, protocol=4 if stack.broker == "amqtt" else 5)
 
     async def main() -> Driven:
         begun = time.monotonic()
-        credentials = await _enrol(found, tenant, plan.devices)
+        credentials = await enrolled(found, tenant, plan.devices)
         say(console, "Devices", f"{len(credentials)} with certificates in tenant {tenant}", time.monotonic() - begun)
         now = utc_now()
         until = "all is played" if plan.ends else "Ctrl-C"
@@ -211,23 +206,6 @@ def _tell(console: Console, driven: Driven) -> None:
         errors = {str(member.link.last_error) for member in driven.fleet.members if member.link.last_error}
         console.print(f"{waiting:,} samples were not confirmed within {_SETTLE_S:.0f} s", *sorted(errors)[:3], sep="\n")
         raise typer.Exit(1)
-
-
-def _listener(found: Context) -> StackFile:
-    try:
-        return msgspec.json.decode(DataFolder(found.data).stack_file.read_bytes(), type=StackFile)
-    except FileNotFoundError:
-        raise NotRunning(f"no stack runs in {found.data}: start it with `milkrun up --data {found.data}`") from None
-
-
-async def _enrol(found: Context, tenant: TenantId, devices: Sequence[str]) -> dict[str, Credentials]:
-    settings = found.settings
-    authority = CertificateAuthority.open(found.ca_dir, settings=settings.provisioning)
-    app = Database(settings.database.app_url, pool_size=1)
-    operator = Database(settings.database.operator_url, pool_size=1)
-    async with app, operator:
-        service = ProvisioningService(app=app, operator=operator, authority=authority, settings=settings.provisioning)
-        return await enrol(service, tenant, devices, found.data / "sim" / "devices" / tenant)
 
 
 @contextlib.contextmanager

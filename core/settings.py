@@ -67,7 +67,9 @@ class MqttSettings(_Group):
     cert_file: Path = Field(Path("service.crt"), description="this service's client certificate")
     key_file: Path = Field(Path("service.key"), description="its private key")
     protocol: int = Field(5, ge=4, le=5, description="MQTT 5, or 4 for a 3.1.1-only broker (embedded)")
-    share_group: str = Field("ingest", description="shared subscription group; the local stack adds a secret suffix")
+    share_group: str = Field(
+        "", description="shared subscription group of several ingest workers; never with Mosquitto"
+    )
     keepalive_s: int = Field(30, ge=5, le=1200, description="MQTT keep-alive of our own connections")
 
 

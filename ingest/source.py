@@ -21,7 +21,11 @@ _log = structlog.get_logger()
 
 
 class MqttSource:
-    """Feeds an `IngestService` from a shared subscription; `name` is the client id, one per worker."""
+    """Feeds an `IngestService` from a durable session of the client id `name`, which a restart finds again.
+
+    Mosquitto forgets shared subscriptions when it restarts (docs/adr/0003), so a group is joined only where the
+    settings name one, for a broker that keeps them.
+    """
 
     def __init__(self, mqtt: MqttSettings, ingest: IngestSettings, *, name: str) -> None:
         self._mqtt = mqtt
@@ -82,7 +86,7 @@ class MqttSource:
     async def _session(self, connection: MqttConnection) -> None:
         self._connection = connection
         filters = list(topics.ingest_filters())
-        if self._mqtt.protocol == 5:
+        if self._mqtt.share_group:
             filters = [topics.shared(self._mqtt.share_group, each) for each in filters]
         granted = await connection.subscribe(filters)
         if any(code >= 0x80 for code in granted):

@@ -1,8 +1,7 @@
 """The load generator: many devices on one event loop, each with its own certificate and connection, QoS 1 throughout.
 
-It keeps a window of messages that are not yet durable per device, counts what the broker took (PUBACK) and what became
-durable
-(the device's ack topic), and measures publish to durable on a sample of the messages.
+It keeps a window of messages that are not yet durable per device, counts what the broker took (PUBACK) and what
+became durable (the device's ack topic), and measures publish to durable on a sample of the messages.
 """
 
 import asyncio
@@ -12,12 +11,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
 from core import topics
 from core.mqtt import ConnectOptions, Message, MqttConnection, codec, tls_context
+from sim.link import Credentials
 
 _TICK_S = 0.004
 _CONNECTS_AT_ONCE = 50
@@ -49,14 +48,6 @@ class LoadPlan:
     with_metrics: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A device folder as `milkrun device add --out` writes it."""
-
-    thing: str
-    folder: Path
-
-
 @dataclass(slots=True)
 class LoadReport:
     """Messages unless named otherwise. `durable_s` is the time until the last sent message was durable."""
@@ -66,6 +57,7 @@ class LoadReport:
     acknowledged: int = 0
     refused: int = 0
     durable: int = 0
+    cpu_s: float = 0.0
     sending_s: float = 0.0
     durable_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
@@ -86,7 +78,7 @@ class _Device:
     """One connection under load. `seq` counts samples; the window counts messages."""
 
     def __init__(self, credentials: Credentials, plan: LoadPlan, number: int, report: LoadReport) -> None:
-        self._thing = credentials.thing
+        self._thing = str(credentials.thing)
         self._folder = credentials.folder
         self._plan = plan
         self._report = report
@@ -184,18 +176,18 @@ class _Device:
 async def run_load(
     plan: LoadPlan, fleet: Sequence[Credentials], progress: Callable[[LoadReport], None] | None = None
 ) -> LoadReport:
-    """Connect `fleet`, send for `duration_s`, wait until all is durable or `settle_s` is over. Raises ConnectionLost."""
+    """Connect `fleet`, send for `duration_s`, wait until all is durable or `settle_s` over. Raises ConnectionLost."""
     report = LoadReport(len(fleet))
     devices = [_Device(each, plan, number, report) for number, each in enumerate(fleet)]
     for at in range(0, len(devices), _CONNECTS_AT_ONCE):
         await asyncio.gather(*(device.connect() for device in devices[at : at + _CONNECTS_AT_ONCE]))
-    started = time.monotonic()
+    started, cpu_s = time.monotonic(), time.process_time()
     await _send(plan, devices, report, started, progress)
     report.sending_s = time.monotonic() - started
     deadline = time.monotonic() + plan.settle_s
     for device in devices:
         await device.settled(deadline - time.monotonic())
-    report.durable_s = time.monotonic() - started
+    report.durable_s, report.cpu_s = time.monotonic() - started, time.process_time() - cpu_s
     report.durable = sum(min(device.durable_seq, device.seq) for device in devices) // plan.samples_per_message
     await asyncio.gather(*(device.connection.disconnect() for device in devices if device.connection is not None))
     return report

@@ -1,0 +1,20 @@
+import sys
+
+from rich.console import Console
+
+from bench import growth, idle, ingest
+
+BENCHMARKS = {"ingest": ingest.main, "growth": growth.main, "idle": idle.main}
+
+
+def main() -> None:
+    chosen = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in chosen if name not in BENCHMARKS]
+    if unknown:
+        raise SystemExit(f"no benchmark is called {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    for name in chosen:
+        BENCHMARKS[name](Console(highlight=False, soft_wrap=True))
+
+
+if __name__ == "__main__":
+    main()
