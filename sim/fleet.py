@@ -43,6 +43,12 @@ class NotSimulated(Conflict):
     code = "not_simulated"
 
 
+class NotInService(Conflict):
+    """A simulated truck was suspended or decommissioned, and that is respected."""
+
+    code = "not_in_service"
+
+
 class Vehicle(Protocol):
     """Something that sends. `device` is its name; `emissions` are in order of `due_s`, seconds from the start."""
 
@@ -231,7 +237,7 @@ async def enrol(
 ) -> dict[str, Credentials]:
     """Credentials for `devices`, a folder each in `folder`; tenant and devices are registered where they are not yet.
 
-    Raises NotSimulated where a device of another type has such a name, and MoveNotAllowed where one is out of service.
+    Raises NotSimulated where a device of another type has such a name, and NotInService.
     """
     with contextlib.suppress(TenantExists):
         await service.add_tenant(tenant)
@@ -242,10 +248,13 @@ async def enrol(
     added = await service.add_devices(tenant, wanted, keep=delivery.write, skip_existing=True)
     for name in added.existing:
         thing = Thing(tenant, name)
-        known = (await service.device(thing)).device
-        if known.type != DEVICE_TYPE:
-            raise NotSimulated(f"{thing} is registered as a {known.type}: choose another tenant for simulated trucks")
-        if known.status is DeviceStatus.PENDING or not (delivery.folder(thing) / "device.key").exists():
+        known = await service.device(thing)
+        if known.device.type != DEVICE_TYPE:
+            kind = known.device.type
+            raise NotSimulated(f"{thing} is registered as a {kind}: choose another tenant for simulated trucks")
+        if known.device.status not in {DeviceStatus.PENDING, DeviceStatus.ACTIVE}:
+            raise NotInService(f"{thing} is {known.device.status} and may not connect: choose another tenant")
+        if known.active is None or not (delivery.folder(thing) / "device.key").exists():
             await service.renew(thing, keep=delivery.write)
     return {each.device: Credentials(thing := Thing(tenant, each.device), delivery.folder(thing)) for each in wanted}
 
