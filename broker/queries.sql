@@ -17,3 +17,13 @@ SET online = excluded.online, since = excluded.since, session = excluded.session
     disconnect_reason = excluded.disconnect_reason, version = excluded.version
 WHERE presence.version < excluded.version
 RETURNING tenant_id || ':' || device_id AS thing
+
+-- name: barred
+-- Of these things, those that may not be connected: out of service, or with no certificate left that counts.
+SELECT d.tenant_id || ':' || d.device_id AS thing
+FROM device d
+JOIN unnest(%(tenant)s::text[], %(device)s::text[]) AS n (tenant_id, device_id) USING (tenant_id, device_id)
+WHERE d.status IN ('suspended', 'decommissioned')
+   OR EXISTS (SELECT FROM certificate c WHERE c.tenant_id = d.tenant_id AND c.device_id = d.device_id)
+      AND NOT EXISTS (SELECT FROM certificate c WHERE c.tenant_id = d.tenant_id AND c.device_id = d.device_id
+                      AND c.status IN ('active', 'superseded'))

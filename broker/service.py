@@ -199,9 +199,13 @@ class BrokerWatch:
                 newest = {change.presence.thing: change.presence for change in changes}
                 known = await store.save(tx, list(newest.values()))
                 await outbox.add(tx, [_news(change) for change in changes if change.presence.thing in known])
+                barred = await store.barred(tx, [name for name, told in newest.items() if told.online])
         except DatabaseUnavailable as error:
             _log.warning("broker.presence_waiting", error=str(error))
             return False
+        for thing in barred:
+            # A resumed TLS 1.2 session is not checked against the revocation list again; the registry is.
+            self._cut(thing, "barred")
         del self._unsaved[: len(changes)]
         for change in changes:
             CHANGES.labels(change.event.value).inc()

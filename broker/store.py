@@ -47,3 +47,12 @@ async def save(tx: Tx, presences: Collection[Presence]) -> set[str]:
         },
     )
     return {row["thing"] for row in rows}
+
+
+async def barred(tx: Tx, names: Collection[str]) -> set[str]:
+    """Which of these things the registry does not let connect."""
+    things = [Thing.parse(name) for name in names]
+    found = await tx.all(
+        _SQL["barred"], {"tenant": [thing.tenant for thing in things], "device": [thing.device for thing in things]}
+    )
+    return {row["thing"] for row in found}

@@ -137,6 +137,26 @@ async def _connected(fleet: Fleet, thing: str = THING, **options: object) -> Cli
 
 @pytest.mark.mosquitto
 class TestGuard:
+    async def test_a_thing_that_is_out_of_service_is_cut_even_where_tls_let_it_in(
+        self, watched: Watched, database: DatabaseUrls
+    ) -> None:
+        with psycopg.connect(database.owner) as conn:
+            conn.execute("UPDATE device SET status = 'suspended' WHERE device_id = 't1'")
+            conn.execute(
+                "INSERT INTO certificate (tenant_id, device_id, serial, fingerprint, status, not_before, not_after) "
+                "VALUES ('acme', 't2', 'aa', 'aa', 'revoked', now(), now()), "
+                "('acme', 't3', 'bb', 'bb', 'revoked', now(), now()), "
+                "('acme', 't3', 'cc', 'cc', 'active', now(), now())"
+            )
+        async with watched.running():
+            clients = {name: await _connected(watched.fleet, f"acme:{name}") for name in ("t1", "t2", "t3")}
+            for name in ("t1", "t2"):
+                assert await asyncio.to_thread(clients[name].is_cut_within, 5.0)
+            await until(lambda: watched.heard_of("acme:t3") == [("connected", 1)])
+            clients["t3"].ping()
+            for client in clients.values():
+                client.drop()
+
     @pytest.mark.parametrize(
         "topic_filter", ["#", "dt/milkrun/+/telemetry", "$SYS/#", "$share/ingest/dt/milkrun/+/telemetry", "$share/g/#"]
     )
