@@ -125,6 +125,7 @@ class Counts:
     """What a link did. Messages: `sent`, `pubacked`, `refused` (by the broker). Samples: the others.
 
     `resent` counts samples each time they are sent again; `durable` those confirmed, `dropped` those that gave way.
+    `latencies` are from the first sending of a sample, and of all before it, to its durable acknowledgement.
     """
 
     sent: int = 0
@@ -277,13 +278,16 @@ class DeviceLink:
     def _confirm(self, ack: _Ack) -> None:
         now = time.monotonic()
         of_boot = self._held.get(ack.boot, {})
-        for seq in [seq for seq in of_boot if ack.first <= seq <= ack.seq]:
+        left_at = 0.0
+        for seq in sorted(seq for seq in of_boot if ack.first <= seq <= ack.seq):
             held = of_boot.pop(seq)
             held.is_durable = True
             self._size -= 1
             self.counts.durable += 1
             if held.first_sent_at is not None:
-                self.counts.latencies.note(now - held.first_sent_at)
+                # Confirmed together with all before it, so it counts from when the last of these had left.
+                left_at = max(left_at, held.first_sent_at)
+                self.counts.latencies.note(now - left_at)
         if not of_boot:
             self._held.pop(ack.boot, None)
         if self._given_up:
