@@ -2,9 +2,9 @@ import sys
 
 from rich.console import Console
 
-from bench import growth, idle, ingest
+from bench import growth, idle, ingest, revoke
 
-BENCHMARKS = {"ingest": ingest.main, "growth": growth.main, "idle": idle.main}
+BENCHMARKS = {"ingest": ingest.main, "growth": growth.main, "idle": idle.main, "revoke": revoke.main}
 
 
 def main() -> None:
