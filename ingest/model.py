@@ -43,6 +43,8 @@ class DeviceState:
     doubtful_count: int = 0
     marked: list[str] = field(default_factory=list)
     """Boots with news since the last acknowledgement, the latest last."""
+    forgotten: list[tuple[str, int, int]] = field(default_factory=list)
+    """Runs (boot, first, last) that were durable when the ledger had no more room for them; told once, as news."""
 
     def has(self, boot: str, seq: int) -> bool:
         """Whether this seq of this boot is durable already."""
@@ -66,15 +68,20 @@ class DeviceState:
             ranges[-1] = seq
         elif seq > ranges[-1]:
             ranges += (seq, seq)
-            self._bound(ranges)
+            self._bound(boot, ranges)
         elif not self.has(boot, seq):
             _insert(ranges, seq)
-            self._bound(ranges)
+            self._bound(boot, ranges)
 
     def take_news(self) -> list[tuple[str, int, int]]:
-        """(boot, first, last) for each boot marked since the last call: its oldest unbroken run of durable seqs."""
+        """(boot, first, last) for each boot marked since the last call: its oldest unbroken run of durable seqs.
+
+        Runs that the ledger gave up since then come first.
+        """
         news = [(boot, self.boots[boot][0], self.boots[boot][1]) for boot in set(self.marked) if boot in self.boots]
+        news[:0] = self.forgotten
         self.marked.clear()
+        self.forgotten.clear()
         return news
 
     def ledger(self) -> bytes:
@@ -85,10 +92,12 @@ class DeviceState:
             del self.boots[next(iter(self.boots))]
         self.boots[boot] = [seq, seq]
 
-    def _bound(self, ranges: list[int]) -> None:
-        # A device that lost samples leaves gaps for ever; the oldest is given up so that the ledger stays small.
+    def _bound(self, boot: str, ranges: list[int]) -> None:
+        # A device that lost samples leaves gaps for ever. The oldest run is forgotten; closing the gap behind it
+        # instead would confirm samples that never came. Should one of the run come again, the store's key tells.
         while len(ranges) > 2 * MAX_RANGES:
-            del ranges[1:3]
+            self.forgotten.append((boot, ranges[0], ranges[1]))
+            del ranges[:2]
             self.abandoned_gaps += 1
 
 
