@@ -21,3 +21,11 @@ GRANT SELECT ON positions, metrics, metrics_1m, metrics_1h, positions_1m, positi
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA telemetry FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA telemetry TO milkrun_ingest;
+
+-- For people at a prompt: `position` and `metric` without their schema. Our own SQL always names it.
+DO $$
+BEGIN
+    EXECUTE format('ALTER DATABASE %I SET search_path = "$user", public, telemetry', current_database());
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'not the owner of this database: its search_path stays as it is';
+END $$;
