@@ -45,7 +45,7 @@ TenantOption = Annotated[str, typer.Option("--tenant", help="The trucks' tenant;
 TrucksOption = Annotated[int, typer.Option("--trucks", min=1, max=2000, help="How many trucks drive.")]
 SecondsOption = Annotated[
     float | None,
-    typer.Option("--seconds", min=1, help="End by itself after this [default: Ctrl-C].", show_default=False),
+    typer.Option("--seconds", min=1, help="End by itself after this (default: Ctrl-C).", show_default=False),
 ]
 IntervalOption = Annotated[float, typer.Option("--interval", min=0.2, help="Seconds between two fixes of a truck.")]
 SpeedOption = Annotated[float, typer.Option("--speed", min=0.1, max=100, help="Times as fast as it was recorded.")]
@@ -99,7 +99,7 @@ def replay(
     trips: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Only the first trips of each vehicle, all begun at once [default: all, as recorded]."
+            min=1, help="Only the first trips of each vehicle, all begun at once (default: all, as recorded)."
         ),
     ] = None,
     tenant: TenantOption = "demo",

@@ -43,7 +43,7 @@ def export_track(
         bool, typer.Option("--metrics", help="Also the named signals: csv columns m.NAME, geojson properties.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", dir_okay=False, help="File to write [default: stdout].", show_default=False)
+        Path | None, typer.Option("--out", dir_okay=False, help="File to write (default: stdout).", show_default=False)
     ] = None,
     data: DataOption = None,
 ) -> None:
