@@ -24,8 +24,8 @@ _RUNS = 3
 # Two fixes a device and second, all within the partition of today, whatever the hour.
 _FILL = """
 INSERT INTO telemetry.position
-SELECT date_trunc('day', now(), 'UTC') + make_interval(secs => 0.0017 * n), n, 47 + n % 1000 * 0.0001, 9.5, now(), 455,
-       13.9, 182, 4, 0.9, 11, 'bench', 'old-' || lpad((n % %(devices)s)::text, 5, '0'), 'k3f9'
+SELECT date_trunc('day', now(), 'UTC') + make_interval(secs => 0.0017 * n), n, 47 + n %% 1000 * 0.0001, 9.5, now(), 455,
+       13.9, 182, 4, 0.9, 11, 'bench', 'old-' || lpad((n %% %(devices)s)::text, 5, '0'), 'k3f9'
 FROM generate_series(%(first)s::bigint, %(last)s) AS n
 """
 
