@@ -40,7 +40,7 @@ device_app = typer.Typer(
 )
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Data folder [default: MILKRUN_DATA, else .milkrun].", show_default=False)
+    Path | None, typer.Option("--data", help="Data folder (default: MILKRUN_DATA, else .milkrun).", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for scripts.")]
 TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", show_default=False)]
@@ -60,7 +60,7 @@ _PAGE = 5000
 @tenant_app.command("add")
 def add_tenant(
     tenant: TenantArgument,
-    name: Annotated[str, typer.Option(help="Name to show [default: the tenant's own].", show_default=False)] = "",
+    name: Annotated[str, typer.Option(help="Name to show (default: the tenant's own).", show_default=False)] = "",
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -242,7 +242,7 @@ def revoke(
     tenant: TenantArgument,
     device: DeviceArgument,
     serial: Annotated[
-        str | None, typer.Option(help="Only this certificate [default: all of the device].", show_default=False)
+        str | None, typer.Option(help="Only this certificate (default: all of the device).", show_default=False)
     ] = None,
     reason: Annotated[str, typer.Option(help=f"One of {', '.join(model.REVOCATION_REASONS)}.")] = "unspecified",
     data: DataOption = None,
@@ -266,7 +266,7 @@ def renew(
     overlap_hours: Annotated[
         float | None,
         typer.Option(
-            min=0, help="The old certificate works this much longer [default: the setting].", show_default=False
+            min=0, help="The old certificate works this much longer (default: the setting).", show_default=False
         ),
     ] = None,
     data: DataOption = None,

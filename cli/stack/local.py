@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy.exc import OperationalError
-
 from broker.embedded import launch
 from broker.mosquitto import MosquittoConfig
 from cli.stack.errors import StartFailed
@@ -18,7 +16,7 @@ from cli.stack.servers.redis import Redis
 from cli.stack.services import SERVICES, Facts, ServicePart, environment, login_variable
 from cli.stack.state import DataFolder, MqttAddress, StackFile
 from cli.stack.supervise import Supervisor
-from core.db import redact
+from core.db import DatabaseUnavailable
 from core.migrate import ROLES, grant_logins, has_timescale, migrate
 from core.settings import Settings
 from provisioning.ca import CertificateAuthority
@@ -129,7 +127,7 @@ class LocalStack:
 
     def _schema(self, owner_url: str) -> dict[str, str]:
         """Migrate, and give the roles their logins; one named by the environment is taken as it is."""
-        with self._progress("Schema") as done, _database_errors(owner_url):
+        with self._progress("Schema") as done, _database_errors():
             revision = migrate(owner_url)
             given = {role: os.environ[login_variable(role)] for role in ROLES if os.environ.get(login_variable(role))}
             missing = {role: self._folder.secret(role) for role in ROLES if role not in given}
@@ -183,8 +181,8 @@ def _reachable(address: str) -> str:
 
 
 @contextmanager
-def _database_errors(url: str) -> Iterator[None]:
+def _database_errors() -> Iterator[None]:
     try:
         yield
-    except OperationalError as error:
-        raise StartFailed(f"database {redact(url)} cannot be migrated: {error.orig}") from error
+    except DatabaseUnavailable as error:
+        raise StartFailed(f"database {error}") from error

@@ -21,7 +21,7 @@ from cli.stack.supervise import Supervisor, stop_on_signal
 from core import settings
 
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Data folder [default: MILKRUN_DATA, else .milkrun].", show_default=False)
+    Path | None, typer.Option("--data", help="Data folder (default: MILKRUN_DATA, else .milkrun).", show_default=False)
 ]
 _DOWN_TIMEOUT_S = 180.0
 
