@@ -4,11 +4,14 @@ from importlib import resources
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
+import sqlalchemy.exc
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from psycopg import sql
 from sqlalchemy import Engine, NullPool, create_engine
+
+from core.db import DatabaseUnavailable, redact
 
 ROLES = ("milkrun_app", "milkrun_ingest", "milkrun_operator")
 
@@ -17,17 +20,22 @@ def migrate(owner_url: str, *, to: str = "head") -> str:
     """Run every missing migration up to `to` and return the revision reached.
 
     Safe to start twice at once: the second waits for the first. `owner_url` is a postgresql:// URL of the owner, who
-    needs CREATEROLE the first time. Raises sqlalchemy.exc.OperationalError when the server does not answer.
+    needs CREATEROLE the first time. Raises DatabaseUnavailable when the server does not answer or a table stays locked.
     """
     engine = _engine(owner_url)
     config = Config()
     config.set_main_option("script_location", str(resources.files("core") / "migrations"))
     config.set_main_option("path_separator", "os")
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, to)
-        revision = MigrationContext.configure(connection).get_current_revision()
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, to)
+            revision = MigrationContext.configure(connection).get_current_revision()
+    except (sqlalchemy.exc.OperationalError, psycopg.OperationalError) as error:
+        cause = error.orig if isinstance(error, sqlalchemy.exc.OperationalError) else error
+        raise DatabaseUnavailable(f"{redact(owner_url)} cannot be migrated: {cause}") from error
+    finally:
+        engine.dispose()
     return revision or "base"
 
 
@@ -35,7 +43,8 @@ def has_timescale(owner_url: str) -> bool:
     """Whether telemetry lives in hypertables here."""
     with psycopg.connect(owner_url) as conn:
         # Without it the parent is a partitioned table.
-        row = conn.execute("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('telemetry.position')").fetchone()
+        kind = "SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass('telemetry.position')"
+        row = conn.execute(kind).fetchone()
     return bool(row and row[0])
 
 

@@ -1,0 +1,73 @@
+"""Two tenants with rows in every table, every partition (or chunk, one of them columnar) and every rollup."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from core.migrate import has_timescale
+from tests.conftest import DatabaseUrls
+from tests.isolation.catalog import TENANTS
+
+_REGISTRY = """
+INSERT INTO tenant (tenant_id, name) VALUES (%(t)s, %(t)s);
+INSERT INTO device (tenant_id, device_id, status) VALUES (%(t)s, 'truck-1', 'active'), (%(t)s, %(only)s, 'active');
+INSERT INTO certificate (tenant_id, device_id, serial, fingerprint, status, not_before, not_after)
+    VALUES (%(t)s, 'truck-1', %(serial)s, 'f', 'active', now(), now() + interval '1 day');
+INSERT INTO device_state (tenant_id, device_id, last_seen_at, ledger) VALUES (%(t)s, 'truck-1', now(), '');
+INSERT INTO presence (tenant_id, device_id, online, since, session, version)
+    VALUES (%(t)s, 'truck-1', true, now(), 's', 1);
+INSERT INTO device_event (tenant_id, device_id, ts, boot, seq, type, data, received_at)
+    VALUES (%(t)s, 'truck-1', now(), 'b', 1, 'door', %(data)s, now());
+INSERT INTO dead_letter (tenant_id, source, topic, reason, detail, payload, digest)
+    VALUES (%(t)s, 'mqtt', 't', 'bad_topic', 'd', 'p', 'd');
+INSERT INTO outbox (entries) VALUES ('')
+"""
+_TELEMETRY = """
+INSERT INTO telemetry.position (ts, seq, lat, lon, received_at, tenant_id, device_id, boot)
+SELECT now() - make_interval(hours => n * 12), n, 47, 9, now(), %(t)s, 'truck-1', 'b' FROM generate_series(0, 14) AS n;
+INSERT INTO telemetry.metric (ts, seq, value, received_at, tenant_id, device_id, boot, name)
+SELECT now() - make_interval(hours => n * 12), n, n, now(), %(t)s, 'truck-1', 'b', 'fuel_pct'
+FROM generate_series(0, 14) AS n;
+SELECT telemetry.touch_minutes(array_agg(DISTINCT date_trunc('minute', ts))) FROM telemetry.position
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(module_database: DatabaseUrls) -> DatabaseUrls:
+    fill(module_database.owner)
+    return module_database
+
+
+@pytest.fixture
+def app(filled: DatabaseUrls) -> Iterator[psycopg.Connection]:
+    """The serving role's own connection, in one transaction that the test may spoil."""
+    with psycopg.connect(filled.app) as conn:
+        yield conn
+        conn.rollback()
+
+
+@pytest.fixture
+def owner(filled: DatabaseUrls) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(filled.owner, autocommit=True) as conn:
+        yield conn
+
+
+def fill(owner_url: str) -> None:
+    with psycopg.connect(owner_url, autocommit=True) as conn:
+        for number, tenant in enumerate(TENANTS):
+            parts = {"t": tenant, "only": f"only-{tenant}", "serial": f"{number + 1:02x}", "data": Jsonb({})}
+            for statement in (*_REGISTRY.split(";"), *_TELEMETRY.split(";")):
+                conn.execute(statement, parts)
+        conn.execute("SELECT telemetry.claim_rollups(1000)")
+        conn.execute("SELECT telemetry.refresh_rollups()")
+        if has_timescale(owner_url):
+            for rollup in ("metric_1m", "metric_1h", "position_1m", "position_1h"):
+                conn.execute(f"CALL refresh_continuous_aggregate('telemetry.{rollup}', NULL, NULL)")
+            for table in ("position", "metric"):
+                conn.execute(
+                    "SELECT compress_chunk(c) FROM show_chunks(%s, older_than => interval '5 days') AS c",
+                    (f"telemetry.{table}",),
+                )
+        conn.execute("ANALYZE")

@@ -1,0 +1,106 @@
+import psycopg
+import pytest
+
+from tests.conftest import DatabaseUrls
+from tests.isolation import catalog
+
+pytestmark = pytest.mark.db
+
+
+def test_nothing_with_a_tenant_id_is_open_to_the_app_role_unless_it_is_held_to_the_tenant(owner):
+    assert catalog.unprotected(owner) == []
+
+
+def test_every_policy_of_the_app_role_is_the_tenant_comparison(owner):
+    assert catalog.unpoliced(owner) == []
+
+
+def test_every_unique_key_starts_with_the_tenant(owner):
+    assert catalog.keys_not_starting_with_the_tenant(owner) == []
+
+
+def test_every_foreign_key_carries_the_tenant(owner):
+    assert catalog.foreign_keys_without_the_tenant(owner) == []
+
+
+def test_the_catalog_holds_what_these_tests_are_about(owner):
+    found = {relation["name"]: relation["kind"] for relation in catalog.relations(owner)}
+    guarded = {"tenant", "device", "certificate", "device_state", "presence", "device_event", "dead_letter"}
+    assert {f"public.{name}" for name in guarded} <= found.keys()
+    parts = [name for name, kind in found.items() if kind == "r" and ("position_2" in name or "_chunk" in name)]
+    assert len(parts) >= 6, "no partitions or chunks were made, so nothing about them is proven"
+
+
+def test_the_app_role_has_no_right_at_all_in_the_telemetry_schema(owner):
+    schema, functions = owner.execute(
+        "SELECT has_schema_privilege('milkrun_app', 'telemetry', 'USAGE, CREATE'),"
+        " (SELECT count(*) FROM pg_proc WHERE pronamespace = 'telemetry'::regnamespace"
+        "  AND has_function_privilege('milkrun_app', oid, 'EXECUTE'))"
+    ).fetchone()
+    assert (schema, functions) == (False, 0)
+
+
+def test_tables_without_a_tenant_give_the_app_role_nothing_but_the_outbox_to_write_to(owner):
+    rows = owner.execute(
+        "SELECT c.relname, p FROM pg_class c,"
+        " unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']) AS p"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')"
+        " AND has_table_privilege('milkrun_app', c.oid, p)"
+        " AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id')"
+    ).fetchall()
+    assert rows == [("outbox", "INSERT")]
+
+
+def test_the_serving_roles_are_nobody_special_and_own_nothing(owner):
+    rows = owner.execute(
+        "SELECT rolname, rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication,"
+        " (SELECT count(*) FROM pg_auth_members m WHERE m.member = r.oid),"
+        " (SELECT count(*) FROM pg_class c WHERE c.relowner = r.oid)"
+        " FROM pg_roles r WHERE rolname IN ('milkrun_app', 'milkrun_ingest', 'milkrun_operator') ORDER BY 1"
+    ).fetchall()
+    assert rows == [(name, False, 0, 0) for name in ("milkrun_app", "milkrun_ingest", "milkrun_operator")]
+
+
+def test_the_app_role_may_create_nothing_in_public_and_call_no_definer_function_of_ours(owner):
+    create, definers = owner.execute(
+        "SELECT has_schema_privilege('milkrun_app', 'public', 'CREATE'),"
+        " (SELECT count(*) FROM pg_proc p WHERE prosecdef AND has_function_privilege('milkrun_app', oid, 'EXECUTE')"
+        "  AND pronamespace IN ('public'::regnamespace, 'telemetry'::regnamespace))"
+    ).fetchone()
+    assert (create, definers) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    ("statement", "check"),
+    [
+        ("CREATE TABLE planted (tenant_id text PRIMARY KEY)", catalog.unprotected),
+        (
+            "CREATE TABLE planted (tenant_id text PRIMARY KEY); ALTER TABLE planted ENABLE ROW LEVEL SECURITY",
+            catalog.unprotected,
+        ),
+        ("GRANT SELECT ON telemetry.position TO milkrun_app", catalog.unprotected),
+        (
+            ("CREATE TABLE telemetry.planted (tenant_id text PRIMARY KEY);"
+            "GRANT SELECT (tenant_id) ON telemetry.planted TO milkrun_app"),
+            catalog.unprotected,
+        ),
+        (
+            "CREATE VIEW planted AS SELECT * FROM telemetry.position; GRANT SELECT ON planted TO milkrun_app",
+            catalog.unprotected,
+        ),
+        ("DROP POLICY own_tenant ON device", catalog.unpoliced),
+        ("ALTER POLICY own_tenant ON device USING (true)", catalog.unpoliced),
+        ("CREATE POLICY planted ON device USING (true)", catalog.unpoliced),
+        ("CREATE UNIQUE INDEX planted ON certificate (serial)", catalog.keys_not_starting_with_the_tenant),
+        (
+            ("CREATE UNIQUE INDEX once ON certificate (serial);"
+            "CREATE TABLE planted (tenant_id text, serial text REFERENCES certificate (serial))"),
+            catalog.foreign_keys_without_the_tenant,
+        ),
+    ],
+)
+def test_a_planted_hole_is_found(database: DatabaseUrls, statement, check):
+    with psycopg.connect(database.owner, autocommit=True) as conn:
+        assert check(conn) == []
+        conn.execute(statement)
+        assert check(conn) != []

@@ -1,0 +1,281 @@
+"""The app role against every table, view, partition and chunk: with no tenant, with its own, and with a foreign one."""
+
+import json
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from core.migrate import has_timescale
+from tests.conftest import DatabaseUrls
+from tests.isolation import catalog
+
+pytestmark = pytest.mark.db
+
+ACME, GLOBEX = catalog.TENANTS
+READABLE = {
+    *("tenant", "device", "certificate", "device_state", "presence", "device_event", "dead_letter", "device_seen"),
+    *("positions", "metrics", "positions_1m", "positions_1h", "metrics_1m", "metrics_1h"),
+}
+
+
+@pytest.mark.parametrize("nobody", [None, "", " ", "%", "acme' OR 'a'='a", "ACME", "acme\n"])
+def test_without_a_tenant_of_ours_every_relation_is_empty_or_denied(app, owner, nobody):
+    if nobody is not None:
+        be(app, nobody)
+    seen = {name: tenants_in(app, name) for name in names(owner)}
+    assert {name: rows for name, rows in seen.items() if rows} == {}
+
+
+@pytest.mark.parametrize("tenant", [ACME, GLOBEX])
+def test_a_tenant_sees_its_own_rows_in_every_readable_relation_and_nobody_elses_in_any(app, owner, tenant):
+    be(app, tenant)
+    seen = {name: tenants_in(app, name) for name in names(owner)}
+    readable = {name.removeprefix("public."): rows for name, rows in seen.items() if rows is not None}
+    assert readable == {name: {tenant} for name in READABLE}
+    assert len(seen) > len(readable) + 6, "no partitions or chunks were tried"
+
+
+def test_asking_for_a_foreign_tenant_by_name_gives_nothing(app):
+    be(app, ACME)
+    for name in READABLE:
+        query = sql.SQL("SELECT count(*) FROM {} WHERE tenant_id = %s").format(sql.Identifier(name))
+        assert app.execute(query, (GLOBEX,)).fetchone() == (0,)
+
+
+def test_no_statement_of_a_tenant_inserts_changes_or_deletes_a_foreign_row(app, owner):
+    before = fingerprints(owner)
+    be(app, ACME)
+    for name in names(owner):
+        table = identifier(name)
+        record = owner.execute(
+            sql.SQL("SELECT to_json(t)::text FROM {} AS t WHERE tenant_id = {}").format(table, sql.Literal(GLOBEX))
+        ).fetchone()
+        statements = {
+            "take over": sql.SQL("UPDATE {} SET tenant_id = {}").format(table, sql.Literal(GLOBEX)),
+            "take in": sql.SQL("UPDATE {} SET tenant_id = {} WHERE tenant_id = {}").format(
+                table, sql.Literal(ACME), sql.Literal(GLOBEX)
+            ),
+            "delete": sql.SQL("DELETE FROM {} WHERE tenant_id = {}").format(table, sql.Literal(GLOBEX)),
+            "empty": sql.SQL("TRUNCATE {} CASCADE").format(table),
+        }
+        if record:
+            row = json.dumps({**json.loads(record[0]), "id": None})
+            statements["insert"] = sql.SQL("INSERT INTO {} SELECT (json_populate_record(NULL::{}, {})).*").format(
+                table, table, sql.Literal(row)
+            )
+        for what, statement in statements.items():
+            assert changed(app, statement) in {None, 0}, f"{what} {name} went through"
+    app.commit()
+    assert fingerprints(owner) == before
+
+
+def test_an_update_of_everything_touches_the_tenants_own_rows_alone(app, owner):
+    be(app, ACME)
+    assert changed(app, sql.SQL("UPDATE device SET type = 'van'")) == 2
+    assert changed(app, sql.SQL("UPDATE certificate SET reason = 'x'")) == 1
+    assert changed(app, sql.SQL("UPDATE dead_letter SET replayed_at = now()")) == 1
+
+
+def test_a_leaking_predicate_learns_nothing_through_a_view_or_a_policy(app, filled):
+    be(app, ACME)
+    assert leaked(app, READABLE) == {ACME}
+
+
+def test_the_leaking_predicate_does_leak_through_a_view_without_a_barrier(database: DatabaseUrls):
+    with psycopg.connect(database.owner, autocommit=True) as conn:
+        conn.execute(
+            "INSERT INTO telemetry.position SELECT now(), 1, 1, 1, now(), NULL, NULL, NULL, NULL, NULL, NULL,"
+            " t, 'd', 'b' FROM unnest(ARRAY['acme', 'globex']) AS t"
+        )
+        conn.execute(
+            "CREATE VIEW planted AS SELECT * FROM telemetry.position WHERE tenant_id = (SELECT current_tenant())"
+        )
+        conn.execute("GRANT SELECT ON planted TO milkrun_app")
+    with psycopg.connect(database.app) as app:
+        be(app, ACME)
+        assert leaked(app, ["planted"]) == {ACME, GLOBEX}
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "SET ROLE milkrun_ingest",
+        "SET ROLE milkrun_operator",
+        "SET ROLE pg_read_all_data",
+        "SET SESSION AUTHORIZATION milkrun_ingest",
+        "SET LOCAL row_security = off; SELECT * FROM device",
+        "ALTER TABLE device DISABLE ROW LEVEL SECURITY",
+        "ALTER ROLE milkrun_app BYPASSRLS",
+        "GRANT milkrun_ingest TO milkrun_app",
+        "ALTER VIEW positions RESET (security_barrier)",
+        "CREATE OR REPLACE FUNCTION current_tenant() RETURNS text LANGUAGE sql AS $$ SELECT 'globex' $$",
+        "CREATE POLICY p ON device USING (true)",
+        "CREATE FUNCTION public.f() RETURNS text LANGUAGE sql AS $$ SELECT 'globex' $$",
+        "CREATE TEMP TABLE mine (LIKE telemetry.position)",
+        "CREATE TABLE mine () INHERITS (device)",
+        "COPY telemetry.position TO STDOUT",
+        "COPY device FROM STDIN",
+        "COPY device TO PROGRAM 'cat'",
+        "COPY device TO '/tmp/device'",
+        "SELECT * FROM pg_statistic",
+        "SELECT telemetry.apply_retention(1, 1, '{}', '{}')",
+        "SELECT * FROM outbox",
+        "LOCK TABLE telemetry.position",
+    ],
+)
+def test_tricks_to_become_more_are_refused(app, trick):
+    be(app, ACME)
+    with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported)):
+        app.execute(trick)
+
+
+def test_a_function_of_the_same_name_in_front_of_the_search_path_does_not_replace_the_policys(app):
+    be(app, ACME)
+    app.execute("CREATE FUNCTION pg_temp.current_tenant() RETURNS text LANGUAGE sql AS $$ SELECT 'globex' $$")
+    app.execute("SET LOCAL search_path = pg_temp, public")
+    for name in READABLE:
+        assert tenants_in(app, f"public.{name}") == {ACME}
+
+
+def test_copy_out_gives_the_tenants_own_rows(app):
+    be(app, ACME)
+    with app.cursor().copy("COPY device (tenant_id) TO STDOUT") as copy:
+        assert {row[0] for row in copy.rows()} == {ACME}
+
+
+def test_statistics_show_no_foreign_values(app):
+    be(app, ACME)
+    found = app.execute("SELECT tablename, most_common_vals::text, histogram_bounds::text FROM pg_stats").fetchall()
+    assert not [row for row in found if GLOBEX in str(row)]
+
+
+def test_whoever_writes_sql_text_chooses_the_tenant_until_the_transaction_ends(app):
+    """The limit of the design, stated: the role may set `app.tenant_id`, so no outside text becomes SQL, ever."""
+    be(app, ACME)
+    be(app, GLOBEX)
+    assert tenants_in(app, "public.device") == {GLOBEX}
+    app.commit()
+    assert tenants_in(app, "public.device") == set()
+    be(app, ACME)
+    app.execute("RESET app.tenant_id")
+    assert tenants_in(app, "public.device") == set()
+    be(app, ACME)
+    app.execute("RESET ROLE")
+    assert app.execute("SELECT current_user").fetchone() == ("milkrun_app",)
+    assert tenants_in(app, "public.device") == {ACME}
+
+
+def test_keys_do_not_tell_whether_a_foreign_row_exists(app):
+    insert = (
+        "INSERT INTO certificate (tenant_id, device_id, serial, fingerprint, status, not_before, not_after)"
+        " VALUES (%s, %s, %s, 'f', 'held', now(), now())"
+    )
+    device = "INSERT INTO device (tenant_id, device_id) VALUES (%s, %s)"
+    be(app, ACME)
+    assert refusal(app, device, (GLOBEX, "truck-1")) == refusal(app, device, (GLOBEX, "nobody"))
+    assert refusal(app, insert, (GLOBEX, "truck-1", "02")) == refusal(app, insert, (GLOBEX, "truck-1", "ff"))
+    # A foreign device is as unknown as one that does not exist, and a foreign serial is free.
+    theirs = refusal(app, insert, (ACME, "only-globex", "aa"))
+    assert theirs == refusal(app, insert, (ACME, "nowhere", "aa"))
+    assert theirs is psycopg.errors.ForeignKeyViolation
+    assert refusal(app, insert, (ACME, "truck-1", "02")) is None
+    assert refusal(app, device, (ACME, "only-globex")) is None
+
+
+def test_no_function_of_timescaledb_moves_a_row_for_the_app_role(app, owner, filled):
+    if not has_timescale(filled.owner):
+        pytest.skip("this server has no TimescaleDB; its functions are not there to be called")
+    before = fingerprints(owner)
+    chunk, compressed = chunks(owner)
+    functions = owner.execute(
+        "SELECT p.oid::regproc::text, p.prokind::text, p.pronargs, p.pronargdefaults, p.proargtypes::regtype[]::text[]"
+        " FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'"
+        " JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'timescaledb'"
+        " WHERE p.prokind IN ('f', 'p') AND 'regclass' = ANY (p.proargtypes::regtype[]::text[])"
+    ).fetchall()
+    assert len(functions) > 30
+    be(app, ACME)
+    for name, kind, _, _, types in functions:
+        for target in ("telemetry.position", chunk, compressed):
+            values = [f"'{target}'::regclass" if t == "regclass" else f"NULL::{t}" for t in types]
+            verb = "CALL" if kind == "p" else "SELECT"
+            changed(app, sql.SQL(f"{verb} {name}({', '.join(values)})"))
+    app.commit()
+    assert fingerprints(owner) == before
+    assert chunks(owner) == (chunk, compressed)
+
+
+def names(owner: psycopg.Connection) -> list[str]:
+    return [str(relation["name"]) for relation in catalog.relations(owner)]
+
+
+def identifier(name: str) -> sql.Identifier:
+    return sql.Identifier(*name.split("."))
+
+
+def be(conn: psycopg.Connection, tenant: str) -> None:
+    conn.execute("SELECT set_config('app.tenant_id', %s, true)", (tenant,))
+
+
+def tenants_in(conn: psycopg.Connection, name: str) -> set[str] | None:
+    """Whose rows `conn` sees in a relation; None = denied."""
+    try:
+        with conn.transaction():
+            rows = conn.execute(sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(identifier(name)))
+            return {row[0] for row in rows}
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+
+
+def changed(conn: psycopg.Connection, statement: sql.Composable) -> int | None:
+    """Rows a statement touched; None = refused. What it did is undone."""
+    try:
+        with conn.transaction(force_rollback=True):
+            return conn.execute(statement).rowcount
+    except psycopg.Error:
+        return None
+
+
+def refusal(conn: psycopg.Connection, statement: str, params: tuple[object, ...]) -> type[Exception] | None:
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(statement, params)
+    except psycopg.Error as error:
+        return type(error)
+    return None
+
+
+def leaked(app: psycopg.Connection, relations) -> set[str]:
+    """Tenants that a cheap predicate with a side effect got to see while it read `relations`."""
+    heard: list[str] = []
+    app.add_notice_handler(lambda notice: heard.append(notice.message_primary or ""))
+    app.execute(
+        "CREATE FUNCTION pg_temp.leak(v text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001"
+        " AS $$ BEGIN RAISE NOTICE 'saw %', v; RETURN true; END $$"
+    )
+    for way in ("indexscan", "bitmapscan", "indexonlyscan"):
+        app.execute(f"SET LOCAL enable_{way} = off")  # an index would filter by tenant before the predicate runs
+    for name in relations:
+        app.execute(sql.SQL("SELECT count(*) FROM {} WHERE pg_temp.leak(tenant_id)").format(sql.Identifier(name)))
+    return {message.removeprefix("saw ") for message in heard}
+
+
+def fingerprints(owner: psycopg.Connection) -> dict[str, object]:
+    """Count and digest of all rows by tables that hold them (a chunk's rows are its hypertable's)."""
+    found = {}
+    for relation in catalog.relations(owner):
+        if relation["kind"] in {"r", "p"} and not str(relation["schema"]).startswith("_timescaledb"):
+            query = sql.SQL("SELECT count(*), sum(hashtext(t::text)) FROM {} AS t")
+            name = str(relation["name"])
+            found[name] = owner.execute(query.format(identifier(name))).fetchone()
+    return found
+
+
+def chunks(owner: psycopg.Connection) -> tuple[str, str]:
+    """A chunk as rows and one as columns."""
+    rows = owner.execute(
+        "SELECT chunk_schema || '.' || chunk_name, is_compressed FROM timescaledb_information.chunks"
+        " WHERE hypertable_name = 'position' ORDER BY range_start"
+    ).fetchall()
+    return next(n for n, columnar in rows if not columnar), next(n for n, columnar in rows if columnar)
