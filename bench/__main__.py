@@ -3,6 +3,7 @@ import sys
 from rich.console import Console
 
 from bench import growth, idle, ingest, revoke
+from core import logs
 
 BENCHMARKS = {"ingest": ingest.main, "growth": growth.main, "idle": idle.main, "revoke": revoke.main}
 
@@ -12,6 +13,7 @@ def main() -> None:
     unknown = [name for name in chosen if name not in BENCHMARKS]
     if unknown:
         raise SystemExit(f"no benchmark is called {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    logs.configure(level="error", json=False, process="bench")
     for name in chosen:
         BENCHMARKS[name](Console(highlight=False, soft_wrap=True))
 

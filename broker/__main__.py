@@ -27,7 +27,11 @@ async def main() -> None:
     installs = RevocationFolder(crl_file, folder / "crl") if loaded.broker.kind == "mosquitto" else None
     control = BrokerControl(link.open, installs)
     bus = Bus(loaded.redis, loaded.bus)
-    async with Database(loaded.database.operator_url, pool_size=loaded.database.pool_size) as database:
+    async with Database(
+        loaded.database.operator_url,
+        pool_size=loaded.database.pool_size,
+        statement_timeout_s=loaded.database.statement_timeout_s,
+    ) as database:
         watch = BrokerWatch(
             log_file=folder / "mosquitto.log",
             position_file=folder / "watch.json",

@@ -11,6 +11,7 @@ from rich.table import Table
 from cli import context
 from cli.enrolment import enrolled, listener
 from cli.stack.up import DataOption
+from core import logs
 from core.tenancy import tenant_id
 from sim.load import LoadPlan, LoadReport, run_load
 
@@ -31,10 +32,12 @@ def load(
     after each commit, so the latency includes the way back to the device.
     """
     found, console = context.load(data), Console(highlight=False)
-    address = listener(found).mqtt
+    logs.configure(level="error", json=found.settings.log.json_lines, process="load")
+    stack = listener(found)
     plan = LoadPlan(
-        host=address.host,
-        port=address.port,
+        host=stack.mqtt.host,
+        port=stack.mqtt.port,
+        protocol=4 if stack.broker == "amqtt" else 5,
         rate=rate,
         duration_s=duration,
         samples_per_message=samples,

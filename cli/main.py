@@ -29,7 +29,7 @@ COMMANDS = {
     "tenant": _Entry("cli.registry:tenant_app", "Tenants: add, list."),
     "device": _Entry("cli.registry:device_app", "Devices and their certificates: add, list, show, suspend, revoke."),
     "demo": _Entry("cli.demo:demo", "Start everything, drive trucks through it, count what arrived."),
-    "sim": _Entry("cli.sim:sim_app", "Simulated trucks: fleet, replay."),
+    "sim": _Entry("cli.sim:sim_app", "Simulated trucks: fleet, replay, load."),
     "telemetry": _Entry("cli.telemetry:telemetry_app", "Stored telemetry: export."),
     "dead-letters": _Entry("cli.dead_letters:dead_letters_app", "Refused messages: list, show, replay."),
 }

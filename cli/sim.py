@@ -106,7 +106,7 @@ def replay(
     seconds: SecondsOption = None,
     data: DataOption = None,
 ) -> None:
-    """Play a recording as if its vehicles were out now (docs: the backtest dataset format)."""
+    """Play a recording as if its vehicles were out now (positions.csv, trips.csv, stops.csv)."""
     found, console = context.load(data), Console(highlight=False, soft_wrap=True)
     plan = recording_plan(console, dataset, speed=speed, trips=trips)
     _tell(console, drive(found, console, plan, tenant=tenant_id(tenant), seconds=seconds))

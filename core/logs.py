@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -25,6 +27,11 @@ def configure(*, level: str, json: bool, process: str) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
 
 
-def bind(*, tenant: str | None = None, thing: str | None = None) -> None:
-    """Attach tenant and thing to every line this task logs from here on."""
-    structlog.contextvars.bind_contextvars(**{k: v for k, v in {"tenant": tenant, "thing": thing}.items() if v})
+@contextmanager
+def about(thing: str | None) -> Iterator[None]:
+    """Every line logged inside says which tenant and thing it is about."""
+    if thing is None:
+        yield
+        return
+    with structlog.contextvars.bound_contextvars(tenant=thing.partition(":")[0], thing=thing):
+        yield

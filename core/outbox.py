@@ -5,6 +5,7 @@ idempotent. `Relay` may run in any number of processes: rows are locked while th
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import msgspec
@@ -16,8 +17,9 @@ from core.bus import Bus, BusUnavailable, Entry
 from core.db import Database, DatabaseUnavailable, Tx
 
 RELAYED = Counter("milkrun_outbox_relayed_total", "Outbox rows published to the bus by the relay")
-WAITING = Gauge("milkrun_outbox_waiting_rows", "Outbox rows not yet published, at the relay's last look")
+WAITING = Gauge("milkrun_outbox_waiting_rows", "Outbox rows not yet published, those not yet due included")
 
+_COUNT_EVERY_S = 5.0
 _log = structlog.get_logger()
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Entry])
@@ -62,6 +64,15 @@ class Relay:
             if moved == 0:
                 await asyncio.sleep(self._every_s)
 
+    async def count(self) -> None:
+        """Keep the gauge of waiting rows true until cancelled."""
+        while True:
+            with contextlib.suppress(DatabaseUnavailable):
+                async with self._database.unscoped(reason="the outbox carries every tenant's news") as tx:
+                    row = await tx.one("SELECT count(*) AS waiting FROM outbox")
+                    WAITING.set(row["waiting"] if row else 0)
+            await asyncio.sleep(_COUNT_EVERY_S)
+
     async def relay_once(self, most: int = 100) -> int:
         """Publish up to `most` rows and return how many. Raises BusUnavailable with nothing deleted."""
         async with self._database.unscoped(reason="the outbox carries every tenant's news") as tx:
@@ -70,7 +81,6 @@ class Relay:
                 "FOR UPDATE SKIP LOCKED",
                 (most,),
             )
-            WAITING.set(len(rows))
             if not rows:
                 return 0
             for row in rows:

@@ -19,6 +19,9 @@ from pydantic_settings import (
 
 from core.errors import Invalid
 
+# Read by the command line itself and by the tests, before or beside the settings.
+_NO_SETTINGS = frozenset({"MILKRUN_CONFIG", "MILKRUN_DATA", "MILKRUN_DEBUG", "MILKRUN_TEST_DATABASE_URL"})
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -57,7 +60,7 @@ class BusSettings(_Group):
         description="entries a stream may hold for its slowest group before publishing waits in the outbox",
     )
     retry_limit: int = Field(5, ge=1, le=100, description="deliveries of one entry before it becomes a dead letter")
-    reclaim_after_s: float = Field(60.0, gt=0, description="a dead consumer's entries are taken over after this")
+    reclaim_after_s: float = Field(10.0, ge=1, description="a dead consumer's entries are taken over after this")
 
 
 class MqttSettings(_Group):
@@ -139,7 +142,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="_",
         env_nested_max_split=1,
         frozen=True,
-        extra="ignore",
+        extra="forbid",
     )
 
     database: DatabaseSettings = Field(default_factory=DatabaseSettings)
@@ -186,16 +189,15 @@ def load() -> Settings:
 def _refuse_unknown_variables() -> None:
     """A misspelt variable must not pass in silence as a default."""
     known = {
-        f"MILKRUN_{group}_{key}".upper()
+        f"MILKRUN_{group}_{key}".upper(): f"MILKRUN_{group}_".upper()
         for group, field in Settings.model_fields.items()
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         for key in field.annotation.model_fields
     }
-    groups = tuple(f"MILKRUN_{group}_".upper() for group in Settings.model_fields)
     for name in os.environ:
-        if name.startswith(groups) and name not in known:
-            group = next(g for g in groups if name.startswith(g))
-            allowed = ", ".join(sorted(k for k in known if k.startswith(group)))
+        if name.startswith("MILKRUN_") and name not in known and name not in _NO_SETTINGS:
+            here = [k for k, group in known.items() if name.startswith(group)]
+            allowed = ", ".join(sorted(here)) or "groups " + ", ".join(sorted({f"{g}..." for g in known.values()}))
             raise InvalidSettings(f"{name} is no setting; allowed here: {allowed}")
 
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 
-from core import dead_letters, events
+from core import dead_letters, events, logs
 from core.bus import Bus, BusUnavailable, Delivery
 from core.db import Database, DatabaseUnavailable
 from core.events import Event
@@ -26,7 +26,6 @@ FAILED = Counter(
 GIVEN_UP = Counter("milkrun_worker_given_up_total", "Events that became dead letters", ["group"])
 SECONDS = Histogram("milkrun_worker_handle_seconds", "Time in a handler", ["group", "event"])
 
-_LEASE_S = 10.0
 _log = structlog.get_logger()
 
 
@@ -79,11 +78,11 @@ class Worker:
                 await self._bus.release(key, self._group, self._consumer)
 
     async def _while_leased(self, key: str) -> None:
-        if not await self._bus.lease(key, self._group, self._consumer, _LEASE_S):
+        if not await self._bus.lease(key, self._group, self._consumer, self._settings.reclaim_after_s):
             return
         for delivery in await self._bus.held(key, self._group, self._consumer):
             await self._deliver(delivery)
-        while await self._bus.lease(key, self._group, self._consumer, _LEASE_S):
+        while await self._bus.lease(key, self._group, self._consumer, self._settings.reclaim_after_s):
             for delivery in await self._bus.read(key, self._group, self._consumer, most=50, wait_ms=2000):
                 await self._deliver(delivery)
 
@@ -101,7 +100,7 @@ class Worker:
                 await self._give_up(delivery, f"{name}: given up after {self._settings.retry_limit} deliveries")
                 return
             try:
-                with SECONDS.labels(self._group, name).time():
+                with SECONDS.labels(self._group, name).time(), logs.about(getattr(event, "thing", None)):
                     await handler(event, delivery)
                 break
             except Exception as error:  # noqa: BLE001  whatever a handler raises is retried, then kept
@@ -110,7 +109,7 @@ class Worker:
                     "worker.failed", group=self._group, event_type=name, key=event.key, times=times, error=repr(error)
                 )
                 await asyncio.sleep(min(5.0, 0.1 * 2**times))
-                await self._bus.lease(delivery.stream_key, self._group, self._consumer, _LEASE_S)
+                await self._bus.lease(delivery.stream_key, self._group, self._consumer, self._settings.reclaim_after_s)
                 times += 1
         await self._bus.acknowledge(delivery.stream_key, self._group, [delivery.id])
         HANDLED.labels(self._group, name).inc()

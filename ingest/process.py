@@ -29,12 +29,14 @@ async def run(settings: Settings, *, name: str = "svc-ingest") -> None:
         service = IngestService(
             settings=settings.ingest, database=database, bus=bus, clock=utc_now, send_acks=source.send_acks
         )
+        relay = Relay(database, bus)
         writer = asyncio.create_task(service.run())
         await until_stopped(
             source.run(service),
             service.announce(),
             service.follow_registry(),
-            Relay(database, bus).run(),
+            relay.run(),
+            relay.count(),
             Maintenance(database, settings.telemetry, utc_now).run(),
             _trim(bus),
             _watch(writer),

@@ -98,6 +98,7 @@ class MqttSource:
             await asyncio.shield(connection.lost)
         finally:
             CONNECTED.set(0)
+            READY.set(0)
 
     def _report(self, error: Exception) -> None:
         RECONNECTS.inc()

@@ -13,7 +13,10 @@ from provisioning.service import ProvisioningService
 async def main(settings: Settings) -> None:
     database = settings.database
     authority = CertificateAuthority.open(settings.provisioning.ca_dir, settings=settings.provisioning)
-    async with Database(database.app_url, pool_size=2) as app, Database(database.operator_url, pool_size=2) as operator:
+    timeout_s = database.statement_timeout_s
+    app = Database(database.app_url, pool_size=2, statement_timeout_s=timeout_s)
+    operator = Database(database.operator_url, pool_size=2, statement_timeout_s=timeout_s)
+    async with app, operator:
         await until_stopped(
             ProvisioningService(app=app, operator=operator, authority=authority, settings=settings.provisioning).run()
         )

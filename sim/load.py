@@ -46,6 +46,7 @@ class LoadPlan:
     window: int = 200
     settle_s: float = 30.0
     with_metrics: bool = False
+    protocol: int = 5
 
 
 @dataclass(slots=True)
@@ -101,6 +102,7 @@ class _Device:
             port=plan.port,
             client_id=self._thing,
             tls=tls_context(folder / "ca.crt", folder / "device.crt", folder / "device.key"),
+            protocol=plan.protocol,
             keepalive_s=60,
             timeout_s=60,
         )
@@ -140,7 +142,7 @@ class _Device:
             payload = b"[" + b",".join([self._sample(first + i) for i in range(plan.samples_per_message)]) + b"]"
         if self.seq // plan.samples_per_message % _TIMED_EVERY == 0:
             self._timed.append((self.seq, time.monotonic()))
-        return codec.publish(self._topic, payload, packet_id=self._packet_id, protocol=5)
+        return codec.publish(self._topic, payload, packet_id=self._packet_id, protocol=plan.protocol)
 
     def _sample(self, ts_ms: int) -> bytes:
         self.seq += 1

@@ -31,5 +31,5 @@ def read(file: Path) -> MosquittoConfig:
 def note() -> str:
     """What to tell the user of a machine that runs it."""
     return (
-        "Mosquitto is not installed, so the embedded broker (amqtt) runs instead. It lacks: " + "; ".join(LACKS) + "."
+        "The embedded broker (amqtt) runs in place of Mosquitto. It lacks: " + "; ".join(LACKS) + "."
     )

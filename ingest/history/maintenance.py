@@ -1,6 +1,6 @@
 """Keeps the telemetry tables in shape: partitions ahead of the writers, rollups behind them, retention.
 
-With TimescaleDB the same calls find little to do, since its policies do the work.
+With TimescaleDB the same calls find little to do but retention: its own policies compress and roll up.
 """
 
 import asyncio
