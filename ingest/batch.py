@@ -16,7 +16,7 @@ from core import topics
 from core.dead_letters import UNATTRIBUTED, DeadLetter
 from core.events import Received
 from core.settings import IngestSettings
-from core.telemetry import Sample
+from core.telemetry import DeviceEvent, Sample
 from ingest import model, rows
 from ingest.gate import ACTIVE, Known
 from ingest.pipeline import Inflight, as_sample, part
@@ -29,6 +29,9 @@ REJECTED = Counter("milkrun_ingest_rejected_total", "Messages or samples refused
 SHED = Counter("milkrun_ingest_shed_total", "Refused messages too many to keep as dead letters", ["reason"])
 GAPS = Counter("milkrun_ingest_seq_gaps_abandoned_total", "Gaps in a device's seq given up to bound its ledger")
 
+type _Place = tuple[float | None, float | None]
+
+_NOWHERE: _Place = (None, None)
 _MINUTE_MS = 60_000
 _MAX_SEQLESS = 2**62
 
@@ -45,9 +48,13 @@ class Open:
 
 @dataclass(slots=True)
 class Batch:
-    """The outcome of judging: what to write, whom to tell, what to count once the commit is through."""
+    """The outcome of judging: what to write, whom to tell, what to count once the commit is through.
+
+    `is_in_doubt`: an earlier commit of the same messages may have happened, its answer being lost.
+    """
 
     settings: IngestSettings
+    is_in_doubt: bool = False
     writes: Writes = field(default_factory=Writes)
     received: dict[int, list[Received]] = field(default_factory=dict)
     open: list[Open] = field(default_factory=list)
@@ -64,8 +71,10 @@ class Batch:
                 flight.replay.begin()
             for verdict in flight.rejected:
                 self._refuse(flight, verdict, may_repeat=flight.message.is_redelivery)
-            if known is None or known.status != ACTIVE:
+            if known is None:
                 continue
+            if known.status != ACTIVE and not flight.samples and flight.event is None:
+                continue  # what came while the device was still active is taken, whatever it has become since
             state = known.state
             assert state is not None
             state.last_seen_ms = max(state.last_seen_ms, flight.received_ms)
@@ -79,22 +88,22 @@ class Batch:
 
     def settle(self, answers: Sequence[Sequence[Stored]]) -> None:
         """Second pass: `answers` belong to `open`, one each."""
-        here = self._accepted() if self.open else set()
+        here = self._accepted() if self.open else {}
         for waiting, found in zip(self.open, answers, strict=True):
             sample, known = waiting.sample, waiting.known
             boot, seq = sample.boot, seq_of(sample)
-            if (
-                any((s.boot, s.seq) == (boot, seq) for s in found)
-                or (known.name, boot, seq, sample.ts) in here
-                or _is_bare(waiting)
-            ):
+            name = (known.name, boot, seq, sample.ts)
+            twins = [(s.lat, s.lon) for s in found if (s.boot, s.seq) == (boot, seq)]
+            if name in here:
+                twins.append(here[name])
+            if (twins and not _is_elsewhere(sample, twins)) or _is_bare(waiting):
                 self.duplicates += 1
                 if waiting.flight.replay is not None:
                     waiting.flight.replay.present += 1
                 if sample.seq is not None:
                     assert known.state is not None
                     known.state.mark(boot, seq)
-            elif waiting.is_reuse_suspect:
+            elif waiting.is_reuse_suspect or twins:
                 detail = f"seq {seq} of boot {boot!r} was used for another sample; each sample needs its own"
                 self._quarantine(waiting, Rejection(Reason.SEQ_REUSED, detail))
             elif sample.pos is not None and any((s.lat, s.lon) == (sample.pos.lat, sample.pos.lon) for s in found):
@@ -102,6 +111,15 @@ class Batch:
                 self._quarantine(waiting, Rejection(Reason.IDENTICAL_REPLAY, detail))
             else:
                 self._accept(waiting.flight, known, sample)
+                here[name] = _place(sample)
+
+    def add_repeatable(self, kept: set[bytes]) -> None:
+        """Write each repeatable letter that is neither `kept` (digests) already nor in this batch twice."""
+        seen = kept | {letter.digest for letter in self.writes.letters}
+        for letter in self.repeatable:
+            if letter.digest not in seen:
+                seen.add(letter.digest)
+                self.writes.letters.append(letter)
 
     def forget_states(self) -> None:
         """The transaction failed: what was judged in memory did not happen."""
@@ -143,7 +161,7 @@ class Batch:
         if flight.replay is not None:
             flight.replay.stored += 1
             is_newest = False  # history, whatever its time: nothing downstream may take it for live
-        seq = seq_of(sample)
+        seq = seq_of(sample if flight.event is None else flight.event)
         if flight.event is not None:
             writes.events.append((known, flight.event, seq, flight.received_ms))
             return
@@ -161,10 +179,11 @@ class Batch:
             received = self.received[known.partition] = []
         received.append(Received(known.name, sample, is_live))
 
-    def _accepted(self) -> set[tuple[str, str, int, int]]:
-        """Thing, boot, seq and ts of what this batch takes: the same sample twice in a batch is a repeat."""
-        samples = {(r.thing, r.sample.boot, seq_of(r.sample), r.sample.ts) for rs in self.received.values() for r in rs}
-        return samples | {(known.name, e.boot, seq, e.ts) for known, e, seq, _ in self.writes.events}
+    def _accepted(self) -> "dict[tuple[str, str, int, int], _Place]":
+        """Thing, boot, seq and ts of what this batch takes, and where: the same sample twice in a batch is a repeat."""
+        samples = [r for received in self.received.values() for r in received]
+        places = {(r.thing, r.sample.boot, seq_of(r.sample), r.sample.ts): _place(r.sample) for r in samples}
+        return places | {(known.name, e.boot, seq, e.ts): _NOWHERE for known, e, seq, _ in self.writes.events}
 
     def _quarantine(self, waiting: Open, verdict: Rejection) -> None:
         flight, sample = waiting.flight, waiting.sample
@@ -195,7 +214,7 @@ class Batch:
             detail=verdict.detail,
             payload=flight.message.payload if verdict.payload is None else verdict.payload,
         )
-        (self.repeatable if may_repeat else self.writes.letters).append(letter)
+        (self.repeatable if may_repeat or self.is_in_doubt else self.writes.letters).append(letter)
 
     def count(self, *, positions: int, metrics: int) -> None:
         """Move the outcome into the metrics, after the commit; `positions` and `metrics` are rows that were new."""
@@ -235,8 +254,18 @@ def _is_bare(waiting: Open) -> bool:
     return waiting.is_reuse_suspect and waiting.flight.event is None and sample.pos is None and not sample.m
 
 
-def seq_of(sample: Sample) -> int:
-    """The seq stored for a sample: the device's own, or a negative digest of the content where it gave none."""
+def _place(sample: Sample) -> _Place:
+    return _NOWHERE if sample.pos is None else (sample.pos.lat, sample.pos.lon)
+
+
+def _is_elsewhere(sample: Sample, twins: Sequence[_Place]) -> bool:
+    """Whether the sample has a place, and those of its name have another."""
+    places = [twin for twin in twins if twin[0] is not None]
+    return sample.pos is not None and bool(places) and _place(sample) not in places
+
+
+def seq_of(sample: Sample | DeviceEvent) -> int:
+    """The seq stored of a sample or event: the device's own, or a negative digest of its content where it has none."""
     if sample.seq is not None:
         return sample.seq
     digest = hashlib.blake2b(msgspec.json.encode(sample), digest_size=8).digest()

@@ -31,7 +31,8 @@ class Limit:
     def of(rate: float, burst: int) -> "Limit":
         if rate <= 0 or burst < 1:
             raise Invalid(f"a limit needs a rate above 0 and a burst of at least 1, not {rate} and {burst}")
-        return Limit(1.0 / rate, (burst - 1) / rate)
+        # A thousandth of a message of slack: rounding must not cost the last one of a burst.
+        return Limit(1.0 / rate, (burst - 0.999) / rate)
 
     def take(self, now_s: float) -> bool:
         """Whether one more message conforms now; if so it is counted."""

@@ -5,7 +5,7 @@ a reused number from a repeated one, and says what the device may forget.
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 
 import msgspec
@@ -43,8 +43,10 @@ class DeviceState:
     doubtful_count: int = 0
     marked: list[str] = field(default_factory=list)
     """Boots with news since the last acknowledgement, the latest last."""
-    forgotten: list[tuple[str, int, int]] = field(default_factory=list)
-    """Runs (boot, first, last) that were durable when the ledger had no more room for them; told once, as news."""
+    aside: list[tuple[str, int, int]] = field(default_factory=list)
+    """Durable runs (boot, first, last) beside the oldest that the device must be told of once: those the ledger had no
+    more room for, and those it sends again.
+    """
 
     def has(self, boot: str, seq: int) -> bool:
         """Whether this seq of this boot is durable already."""
@@ -69,19 +71,23 @@ class DeviceState:
         elif seq > ranges[-1]:
             ranges += (seq, seq)
             self._bound(boot, ranges)
-        elif not self.has(boot, seq):
+        elif self.has(boot, seq):
+            first = bisect_left(ranges, seq) & ~1
+            if first and self.aside[-1:] != [(boot, ranges[first], ranges[first + 1])]:
+                self.aside.append((boot, ranges[first], ranges[first + 1]))
+        else:
             _insert(ranges, seq)
             self._bound(boot, ranges)
 
     def take_news(self) -> list[tuple[str, int, int]]:
         """(boot, first, last) for each boot marked since the last call: its oldest unbroken run of durable seqs.
 
-        Runs that the ledger gave up since then come first.
+        Runs set aside since then come first.
         """
         news = [(boot, self.boots[boot][0], self.boots[boot][1]) for boot in set(self.marked) if boot in self.boots]
-        news[:0] = self.forgotten
+        news[:0] = self.aside
         self.marked.clear()
-        self.forgotten.clear()
+        self.aside.clear()
         return news
 
     def ledger(self) -> bytes:
@@ -96,7 +102,7 @@ class DeviceState:
         # A device that lost samples leaves gaps for ever. The oldest run is forgotten; closing the gap behind it
         # instead would confirm samples that never came. Should one of the run come again, the store's key tells.
         while len(ranges) > 2 * MAX_RANGES:
-            self.forgotten.append((boot, ranges[0], ranges[1]))
+            self.aside.append((boot, ranges[0], ranges[1]))
             del ranges[:2]
             self.abandoned_gaps += 1
 

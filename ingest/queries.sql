@@ -11,7 +11,7 @@ SELECT tenant_id, device_id, status, clock_timestamp() AS now FROM device WHERE 
 
 -- name: load_states
 -- Locked in key order, so that two workers with overlapping batches queue instead of deadlocking.
-SELECT tenant_id, device_id, version, last_seen_at, ts, boot, seq, lat, lon, acc, ledger
+SELECT tenant_id, device_id, version, last_seen_at, ts, boot, seq, lat, lon, alt, speed, heading, acc, ledger
 FROM device_state
 WHERE (tenant_id, device_id) IN (SELECT * FROM unnest(%(tenants)s::text[], %(devices)s::text[]))
 ORDER BY tenant_id, device_id FOR UPDATE

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -41,6 +42,15 @@ _log = structlog.get_logger()
 _encode_json = msgspec.json.Encoder().encode
 
 type SendAcks = Callable[[Sequence[tuple[str, bytes]]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A batch that is committed, and the news of it."""
+
+    batch: Batch
+    written: Written
+    entries: list[Entry]
 
 
 class IngestService:
@@ -168,17 +178,17 @@ class IngestService:
 
     async def _settle(self, flights: list[Inflight]) -> None:
         """Commit `flights`, whatever it takes: outages are waited out, a poisonous row is found and set aside."""
-        pause = 0.05
+        pause, is_in_doubt, started = 0.05, False, time.monotonic()
         while True:
             try:
-                await self._commit(flights)
+                done = await self._commit(flights, is_in_doubt=is_in_doubt)
             except StateMoved:
                 RETRIES.labels("state_moved").inc()
             except DatabaseUnavailable as error:
                 RETRIES.labels("database").inc()
                 _log.warning("ingest.waiting", error=str(error), messages=len(flights))
                 await asyncio.sleep(pause)
-                pause = min(5.0, pause * 2)
+                pause, is_in_doubt = min(5.0, pause * 2), True
             except (pg.OperationalError, pg.ProgrammingError, pg.NotSupportedError, pg.InternalError):
                 raise  # no message's fault: the process ends, is started anew, and the broker still has them all
             except Exception as error:  # noqa: BLE001  one message must not hold up the others, whatever is wrong with it
@@ -186,6 +196,7 @@ class IngestService:
                 await self._bisect(flights, error)
                 return
             else:
+                self._conclude(flights, done, started)
                 return
 
     async def _bisect(self, flights: list[Inflight], error: Exception) -> None:
@@ -195,13 +206,14 @@ class IngestService:
             await self._settle(flights[middle:])
             return
         flight = flights[0]
+        if any(verdict.reason is Reason.POISON_ROW for verdict in flight.rejected):
+            raise error  # it is out of the way already: the fault is not in the message
         _log.warning("ingest.poison", topic=flight.message.topic.decode("utf-8", "replace"), error=str(error))
         refuse_whole(flight, Rejection(Reason.POISON_ROW, printable(str(error) or repr(error))))
         await self._settle(flights)
 
-    async def _commit(self, flights: list[Inflight]) -> None:
-        started = time.monotonic()
-        batch = Batch(self._settings)
+    async def _commit(self, flights: list[Inflight], *, is_in_doubt: bool) -> "_Done":
+        batch = Batch(self._settings, is_in_doubt=is_in_doubt)
         relayed, self._relayed = self._relayed, []
         batch.writes.relayed = relayed
         entries: list[Entry] = []
@@ -212,8 +224,7 @@ class IngestService:
                 batch.judge(flights)
                 batch.settle(await store.stored(tx, [(w.known, w.sample) for w in batch.open]))
                 if batch.repeatable:
-                    seen = await dead_letters.known(tx, batch.repeatable)
-                    batch.writes.letters += [letter for letter in batch.repeatable if letter.digest not in seen]
+                    batch.add_repeatable(await dead_letters.known(tx, batch.repeatable))
                 entries = self._news(batch)
                 batch.writes.outbox = outbox.pack(entries) if entries else None
                 written = await self._write(tx, batch)
@@ -221,12 +232,17 @@ class IngestService:
             batch.forget_states()
             self._relayed += relayed
             raise
+        return _Done(batch, written, entries)
+
+    def _conclude(self, flights: list[Inflight], done: "_Done", started: float) -> None:
+        """The commit is through: remember it, and tell everybody."""
+        batch, written = done.batch, done.written
         for known in batch.writes.touched.values():
             assert known.state is not None
             known.state.version += 1
         self._acknowledge(flights, batch)
         if written.outbox_id is not None and not self._announcements.full():
-            self._announcements.put_nowait((written.outbox_id, entries))
+            self._announcements.put_nowait((written.outbox_id, done.entries))
         self._count(flights, batch, written, started)
 
     async def _write(self, tx: Tx, batch: Batch) -> Written:

@@ -21,6 +21,7 @@ from ingest.model import DeviceState, load_ledger
 QUERIES = sql.load("ingest")
 
 _COPY_STATE: LiteralString = "COPY staged_state FROM STDIN"
+_PLACE = ("lat", "lon", "alt", "speed", "heading", "acc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ async def load_states(tx: Tx, things: Sequence[Known]) -> None:
     by_key = {(known.thing.tenant, known.thing.device): known for known in things}
     keys = {"tenants": [k.thing.tenant for k in things], "devices": [k.thing.device for k in things]}
     for row in await tx.all(QUERIES["load_states"], keys):
-        pos = None if row["lat"] is None else Position(lat=row["lat"], lon=row["lon"], acc=row["acc"])
+        pos = None if row["lat"] is None else Position(**{name: row[name] for name in _PLACE})
         by_key[row["tenant_id"], row["device_id"]].state = DeviceState(
             version=row["version"],
             last_seen_ms=epoch_ms(row["last_seen_at"]),
@@ -223,7 +224,7 @@ def _state_row(known: Known) -> tuple[object, ...]:
     head = (known.thing.tenant, known.thing.device, state.version + 1, seen)
     if pos is None or state.ts is None:
         return (*head, None, None, None, None, None, None, None, None, None, state.ledger())
-    place = (pos.lat, pos.lon, pos.alt, pos.speed, pos.heading, pos.acc)
+    place = [getattr(pos, name) for name in _PLACE]
     return (*head, from_epoch_ms(state.ts), state.boot, state.seq, *place, state.ledger())
 
 

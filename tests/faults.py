@@ -49,12 +49,15 @@ class CommitCutter:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
         there, back = await asyncio.open_connection(host, port)
         tasks = [asyncio.create_task(_pass(reader, back)), asyncio.create_task(self._answers(there, writer))]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        for each in (writer, back):
-            each.transport.abort()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            for each in (writer, back):
+                each.transport.abort()
+                each.close()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):

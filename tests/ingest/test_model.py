@@ -95,8 +95,11 @@ def test_news_is_the_oldest_unbroken_run_and_told_once(order, rng):
             first, last = runs(marked)[:2]
             assert state.take_news() == [("b", first, last)]
             assert state.take_news() == []
-            state.mark("b", seq)  # sent again: told again
-            assert state.take_news() == [("b", first, last)]
+            state.mark("b", seq)  # sent again: told again, with the run it is in
+            *beside, oldest = state.take_news()
+            assert oldest == ("b", first, last)
+            assert any(low <= seq <= high for _, low, high in (*beside, oldest))
+            assert all({*range(low, high + 1)} <= marked for _, low, high in beside)
 
 
 def test_the_oldest_boot_gives_way():

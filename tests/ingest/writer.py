@@ -23,7 +23,7 @@ _NO_REDIS = "redis://127.0.0.1:1/0"
 class Writer:
     """`offer` gives it a message, `settled` waits for the commit. What it acknowledges and tells devices is kept.
 
-    `clock` holds the time still. An `ack` that raises stands for a process that dies between commit and acknowledgement.
+    `clock` holds the time still. An `ack` that raises is a death between commit and acknowledgement.
     """
 
     def __init__(
@@ -65,13 +65,12 @@ class Writer:
         await self._database.__aexit__()
         await self._bus.close()
 
-    def offer(self, to: str, payload: Any, *, is_redelivery: bool = False) -> int:
-        """Deliver to a topic, or to the telemetry topic of a thing; a payload that is no bytes as JSON. The packet id."""
+    def offer(self, to: str, payload: Any, *, is_redelivery: bool = False) -> None:
+        """Deliver to a topic, or to the telemetry topic of a thing; a payload that is no bytes as JSON."""
         topic = to if "/" in to else topics.telemetry(to)
         body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self._packet_id += 1
         self.service.offer(Message(topic.encode(), body, self._packet_id, is_redelivery), self)
-        return self._packet_id
 
     async def settled(self) -> None:
         assert self.loop is not None
@@ -119,16 +118,16 @@ def names(urls: DatabaseUrls) -> list[tuple[str, str, int]]:
     return query(urls, "SELECT device_id, boot, seq FROM telemetry.position ORDER BY 1, 2, 3")
 
 
-def digests(urls: DatabaseUrls) -> dict[str, str]:
-    """Of every row, all columns but the time of receipt, of what a batch writes for good."""
+def digests(urls: DatabaseUrls, tenant: str) -> dict[str, str]:
+    """Of every row of the tenant, all columns but the time of receipt, of what a batch writes for good."""
     found = {}
     for table, columns in (
-        ("telemetry.position", "ts, seq, lat, lon, alt, speed, heading, acc, hdop, sats, tenant_id, device_id, boot"),
-        ("telemetry.metric", "ts, seq, value, text, tenant_id, device_id, boot, name"),
-        ("device_event", "ts, seq, type, data, tenant_id, device_id, boot"),
-        ("device_state", "tenant_id, device_id, ts, boot, seq, lat, lon, alt, speed, heading, acc"),
+        ("telemetry.position", "ts, seq, lat, lon, alt, speed, heading, acc, hdop, sats, device_id, boot"),
+        ("telemetry.metric", "ts, seq, value, text, device_id, boot, name"),
+        ("device_event", "ts, seq, type, data, device_id, boot"),
+        ("device_state", "device_id, ts, boot, seq, lat, lon, alt, speed, heading, acc"),
     ):
-        rows = query(urls, f"SELECT {columns} FROM {table} ORDER BY {columns}")
+        rows = query(urls, f"SELECT {columns} FROM {table} WHERE tenant_id = %s ORDER BY {columns}", tenant)
         found[table] = f"{len(rows)} rows, {hashlib.sha256(repr(rows).encode()).hexdigest()}"
     return found
 
