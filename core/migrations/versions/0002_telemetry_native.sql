@@ -72,10 +72,12 @@ AS $$
     ON CONFLICT (minute) DO UPDATE SET touched_at = now()
 $$;
 
--- Step one of a refresh, in a transaction of its own: the writers must not wait for the recomputation.
+-- Step one of a refresh, in a transaction of its own: the writers must not wait for the recomputation. Refreshes go one
+-- at a time: of two that overlap one would claim what the other has read already, or sum up an hour without its minutes.
 CREATE FUNCTION telemetry.claim_rollups(most int) RETURNS int
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+    SELECT pg_advisory_xact_lock(hashtext('telemetry.refresh_rollups'));
     WITH taken AS (
         DELETE FROM telemetry.rollup_pending
         WHERE minute IN (SELECT minute FROM telemetry.rollup_pending ORDER BY minute LIMIT most) RETURNING minute
@@ -93,8 +95,8 @@ DECLARE
     claimed timestamptz[];
     m       timestamptz;
 BEGIN
-    SELECT coalesce(array_agg(minute ORDER BY minute), '{}') INTO claimed
-    FROM (SELECT minute FROM telemetry.rollup_running FOR UPDATE SKIP LOCKED) AS mine;
+    PERFORM pg_advisory_xact_lock(hashtext('telemetry.refresh_rollups'));
+    SELECT coalesce(array_agg(minute ORDER BY minute), '{}') INTO claimed FROM telemetry.rollup_running;
     FOREACH m IN ARRAY claimed LOOP
         INSERT INTO telemetry.metric_1m AS r (bucket, samples, total, min, max, last, tenant_id, device_id, name)
         SELECT m, count(*), sum(value), min(value), max(value), (array_agg(value ORDER BY ts DESC, seq DESC))[1],
