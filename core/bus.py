@@ -163,12 +163,13 @@ class Bus:
             if not pending:
                 return []
             ids = [row["message_id"] for row in pending]
-            claimed = await self._redis.xclaim(key, group, consumer, min_idle_time=0, message_ids=ids)
+            answer = await self._redis.xclaim(key, group, consumer, min_idle_time=0, message_ids=ids)
             times = {row["message_id"]: row["times_delivered"] + 1 for row in pending}
         except ResponseError as error:
             raise _flushed(error) from error
         except (RedisError, OSError) as error:
             raise BusUnavailable(f"Redis does not answer: {error}") from error
+        claimed = [pair for pair in answer if pair[0] is not None]  # before Redis 7 a removed entry is a nil among them
         gone = set(ids) - {id_ for id_, _ in claimed}
         if gone:  # trimmed by hand: nothing is left to deliver
             await self.acknowledge(key, group, [id_.decode() for id_ in gone])

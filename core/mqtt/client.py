@@ -288,8 +288,10 @@ class MqttConnection(asyncio.BufferedProtocol):
                 if is_v5:
                     size, body = (data[body], body + 1) if data[body] < 0x80 else codec.read_varint(data, body)
                     body += size
+                if body > stop:
+                    raise codec.MalformedPacket("a PUBLISH is longer inside than outside")
                 on_message(Message(topic, data[body:stop], packet_id, first & 0x08 != 0))
-            elif first == 0x40:
+            elif first == 0x40 and length >= 2:
                 self.on_puback(data[head] << 8 | data[head + 1], data[head + 2] if length > 2 else 0)
             else:
                 self._control(first >> 4, data[head:stop])
@@ -304,6 +306,8 @@ class MqttConnection(asyncio.BufferedProtocol):
             future = self._subacks.pop(body[0] << 8 | body[1], None)
             if future and not future.done():
                 future.set_result(list(body[at:]))
+        elif kind == codec.PUBACK:
+            raise codec.MalformedPacket("a PUBACK without its packet id")
         elif kind == codec.DISCONNECT:
             self._fail(f"the broker disconnected us with reason code {body[0] if body else 0}")
 

@@ -14,7 +14,7 @@ FORBIDDEN = {
         r"https?://(?!pypi\.org\b)[\w.-]*(?:pypi|artifactory|nexus|devpi|jfrog)[\w.-]*", re.IGNORECASE
     ),
     "an index option": re.compile(r"--(?:extra-)?index-url|--trusted-host|--find-links"),
-    "an issue number": re.compile(r"(?<![\w&/#])#\d{1,5}\b(?!\w)|\b[Ii]ssue \d+\b"),
+    "an issue number": re.compile(r"(?<![\w&/#\x22'])#\d{1,5}\b(?!\w)|\b[Ii]ssue \d+\b"),
     "an unowned TODO": re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b(?!\([a-z][\w-]*\))"),
     "a secret key": re.compile(r"-----BEGIN (?:EC |RSA |ENCRYPTED )?PRIVATE" r" KEY-----\n[A-Za-z0-9+/]"),
 }

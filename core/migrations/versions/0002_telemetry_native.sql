@@ -159,6 +159,10 @@ BEGIN
         WHERE p.tenant_id = k.t AND d < longest AND p.ts < now() - make_interval(days => d);
     DELETE FROM telemetry.metric p USING unnest(tenants, days) AS k(t, d)
         WHERE p.tenant_id = k.t AND d < longest AND p.ts < now() - make_interval(days => d);
+    IF longest > raw_days THEN  -- somebody keeps more than the deployment does; the others do not
+        DELETE FROM telemetry.position WHERE tenant_id <> ALL (tenants) AND ts < now() - make_interval(days => raw_days);
+        DELETE FROM telemetry.metric WHERE tenant_id <> ALL (tenants) AND ts < now() - make_interval(days => raw_days);
+    END IF;
     DELETE FROM telemetry.metric_1m WHERE bucket < now() - make_interval(days => rollup_days);
     DELETE FROM telemetry.metric_1h WHERE bucket < now() - make_interval(days => rollup_days);
     DELETE FROM telemetry.position_1m WHERE bucket < now() - make_interval(days => rollup_days);

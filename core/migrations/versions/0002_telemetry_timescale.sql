@@ -56,6 +56,10 @@ BEGIN
         WHERE p.tenant_id = k.t AND d < longest AND p.ts < now() - make_interval(days => d);
     DELETE FROM telemetry.metric p USING unnest(tenants, days) AS k(t, d)
         WHERE p.tenant_id = k.t AND d < longest AND p.ts < now() - make_interval(days => d);
+    IF longest > raw_days THEN  -- somebody keeps more than the deployment does; the others do not
+        DELETE FROM telemetry.position WHERE tenant_id <> ALL (tenants) AND ts < now() - make_interval(days => raw_days);
+        DELETE FROM telemetry.metric WHERE tenant_id <> ALL (tenants) AND ts < now() - make_interval(days => raw_days);
+    END IF;
     FOREACH rollup IN ARRAY ARRAY['metric_1m', 'metric_1h', 'position_1m', 'position_1h'] LOOP
         PERFORM public.drop_chunks(format('telemetry.%I', rollup)::regclass, make_interval(days => rollup_days));
     END LOOP;
