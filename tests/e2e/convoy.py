@@ -9,6 +9,7 @@ from core import topics
 from core.mqtt import ConnectOptions, MqttConnection, tls_context
 from sim.link import Credentials, DeviceLink, LinkOptions
 from tests.e2e.platform import Name, Platform, spoiled
+from tests.faults import until
 
 _NEVER_S = 1e9
 
@@ -76,9 +77,7 @@ async def driving(
 ) -> AsyncIterator[Convoy]:
     convoy = Convoy(platform, fleet, boot=boot, rate=rate, resends=resends)
     links = [asyncio.create_task(link.run()) for link in convoy.links]
-    async with asyncio.timeout(30):
-        while not all(link.is_connected for link in convoy.links):
-            await asyncio.sleep(0.01)
+    await until(lambda: all(link.is_connected for link in convoy.links))
     driver = asyncio.create_task(convoy.drive())
     try:
         yield convoy

@@ -177,7 +177,7 @@ class Platform:
         return {(thing, name, seq): copies for thing, name, seq, copies in found}
 
     def metric(self, name: str) -> float:
-        """A value of the ingest process, such as `milkrun_ingest_samples_total{result="duplicate"}`; 0 if unheard of."""
+        """A value of the ingest process, labels included (`name{label="value"}`); 0 if unheard of."""
         connection = http.client.HTTPConnection(LOOPBACK, self.metrics_port, timeout=5)
         try:
             connection.request("GET", "/metrics")
@@ -215,16 +215,25 @@ class Platform:
         return self.rows("SELECT count(*) FROM outbox")[0][0]
 
 
+SPOILED = b'{"spoiled"'
+
+
 def spoiled(number: int) -> bytes:
     """A payload no two of which are alike, and none of which can be stored."""
     return json.dumps({"spoiled": number}).encode()[:-1]
 
 
 def assert_once(platform: Platform, boot: str, names: Iterable[Name]) -> None:
-    """Each name is in the store, and once; nothing else of this boot is."""
+    """Each name is in the store, and once; nothing else of this boot is, and nothing good was refused."""
     expected, found = set(names), platform.stored(boot)
     missing, foreign = expected - set(found), set(found) - expected
     twice = {name for name, copies in found.items() if copies > 1}
     assert not missing, f"{len(missing)} of {len(expected)} lost, such as {sorted(missing)[:3]}"
     assert not foreign
     assert not twice
+    assert not [letter for letter in platform.letters(tenant_of(expected)) if not letter[2].startswith(SPOILED)]
+
+
+def tenant_of(names: set[Name]) -> str:
+    [tenant] = {thing.partition(":")[0] for thing, _, _ in names}
+    return tenant

@@ -25,8 +25,8 @@ _DIRECT = {
                (array_agg(lat ORDER BY ts DESC, seq DESC))[1], (array_agg(lon ORDER BY ts DESC, seq DESC))[1]
         FROM telemetry.position GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
     "metric": """
-        SELECT tenant_id, device_id, name, date_trunc('{unit}', ts), count(*), round(sum(value)::numeric, 6), min(value),
-               max(value), (array_agg(value ORDER BY ts DESC, seq DESC))[1]
+        SELECT tenant_id, device_id, name, date_trunc('{unit}', ts), count(*), round(sum(value)::numeric, 6),
+               min(value), max(value), (array_agg(value ORDER BY ts DESC, seq DESC))[1]
         FROM telemetry.metric WHERE value IS NOT NULL GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
 }
 _ROLLED = {

@@ -94,11 +94,10 @@ def test_every_combination_of_missing_values_is_read_back_as_it_was(conn):
 def test_packed_metrics_are_the_rows_that_inserts_make(conn, ts_ms, boot, seq, m):
     ident = rows.text("acme") + rows.text("truck-1")
     received = rows.timestamp_us(int(_NOW.timestamp() * 1000))
-    values = [
-        (from_epoch_ms(ts_ms), seq, _NOW, None if isinstance(value, str) else float(value))
-        + (value if isinstance(value, str) else None, "acme", "truck-1", boot, name)
-        for name, value in m.items()
-    ]
+    values = []
+    for name, value in m.items():
+        number, words = (None, value) if isinstance(value, str) else (float(value), None)
+        values.append((from_epoch_ms(ts_ms), seq, _NOW, number, words, "acme", "truck-1", boot, name))
     found = copied(conn, "telemetry.metric", rows.metrics(ident, boot, seq, ts_ms, received, m))
     assert found == inserted(conn, "telemetry.metric", values)
 

@@ -10,6 +10,7 @@ import pytest
 
 from core import events, topics
 from core.outbox import _decoder
+from ingest import batch, service
 from ingest.gate import LETTERS_PER_MINUTE
 from ingest.model import MAX_RANGES
 from tests.faults import commit_cutter, until
@@ -590,8 +591,6 @@ class TestPressure:
 
 def counted() -> dict[str, int]:
     """The counters of this process, by label."""
-    from ingest import batch, service  # noqa: PLC0415  read where they are defined
-
     found: dict[str, int] = {}
     for counter, prefix in (
         (batch.REJECTED, ""),
