@@ -80,8 +80,10 @@ def test_the_app_role_may_create_nothing_in_public_and_call_no_definer_function_
         ),
         ("GRANT SELECT ON telemetry.position TO milkrun_app", catalog.unprotected),
         (
-            ("CREATE TABLE telemetry.planted (tenant_id text PRIMARY KEY);"
-            "GRANT SELECT (tenant_id) ON telemetry.planted TO milkrun_app"),
+            (
+                "CREATE TABLE telemetry.planted (tenant_id text PRIMARY KEY);"
+                "GRANT SELECT (tenant_id) ON telemetry.planted TO milkrun_app"
+            ),
             catalog.unprotected,
         ),
         (
@@ -93,8 +95,10 @@ def test_the_app_role_may_create_nothing_in_public_and_call_no_definer_function_
         ("CREATE POLICY planted ON device USING (true)", catalog.unpoliced),
         ("CREATE UNIQUE INDEX planted ON certificate (serial)", catalog.keys_not_starting_with_the_tenant),
         (
-            ("CREATE UNIQUE INDEX once ON certificate (serial);"
-            "CREATE TABLE planted (tenant_id text, serial text REFERENCES certificate (serial))"),
+            (
+                "CREATE UNIQUE INDEX once ON certificate (serial);"
+                "CREATE TABLE planted (tenant_id text, serial text REFERENCES certificate (serial))"
+            ),
             catalog.foreign_keys_without_the_tenant,
         ),
     ],

@@ -65,3 +65,20 @@ BEGIN
     END LOOP;
     RETURN dropped;
 END $$;
+
+-- TimescaleDB up to 2.29.0 lets every role drop any chunk by _timescaledb_functions.drop_chunk: some of its functions on
+-- chunks check no permission. They are taken from everyone but the owner, whose policies call them. That takes the
+-- rights of whoever installed the extension's objects, a superuser; another owner is told.
+DO $$
+DECLARE f regprocedure;
+BEGIN
+    FOR f IN SELECT p.oid FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
+             JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'timescaledb'
+             WHERE p.pronamespace IN ('_timescaledb_functions'::regnamespace, '_timescaledb_internal'::regnamespace)
+               AND p.prokind IN ('f', 'p') AND 'regclass'::regtype = ANY (p.proargtypes::regtype[]) LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', f);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO CURRENT_USER', f);
+    END LOOP;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE WARNING 'chunks of telemetry can be dropped by every role: a superuser has to revoke EXECUTE on %', f;
+END $$;
