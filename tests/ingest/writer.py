@@ -9,11 +9,13 @@ from typing import Any, Self
 
 import psycopg
 
-from core import topics
+from core import events, topics
 from core.bus import Bus
 from core.db import Database
 from core.mqtt import Message
+from core.outbox import _decoder
 from core.settings import BusSettings, IngestSettings, RedisSettings
+from ingest import batch, service
 from ingest.service import IngestService
 from tests.conftest import DatabaseUrls
 
@@ -136,3 +138,38 @@ def letters(urls: DatabaseUrls) -> list[tuple[str, str, bytes]]:
     """Topic, reason and payload of each dead letter, in order of keeping."""
     rows = query(urls, "SELECT topic, reason, payload FROM dead_letter ORDER BY id")
     return [(topic, reason, bytes(payload)) for topic, reason, payload in rows]
+
+
+def news(urls: DatabaseUrls) -> list[tuple[str, str, int | None]]:
+    """Thing, boot and seq of every sample in the outbox."""
+    found = []
+    for (packed,) in query(urls, "SELECT entries FROM outbox ORDER BY id"):
+        for entry in _decoder.decode(packed):
+            event = events.decode(entry.body)
+            if isinstance(event, events.TelemetryReceived):
+                found += [(r.thing, r.sample.boot, r.sample.seq) for r in event.samples]
+    return found
+
+
+def reported(urls: DatabaseUrls) -> list[str]:
+    """Types of the events in the outbox."""
+    rows = query(urls, "SELECT entries FROM outbox ORDER BY id")
+    found = [events.decode(entry.body) for (packed,) in rows for entry in _decoder.decode(packed)]
+    return [event.type for event in found if isinstance(event, events.DeviceReported)]
+
+
+def counted() -> dict[str, int]:
+    """The counters of this process, by label."""
+    found: dict[str, int] = {}
+    for counter, prefix in (
+        (batch.REJECTED, ""),
+        (batch.SHED, "shed "),
+        (batch.SAMPLES, ""),
+        (service.RETRIES, "retry "),
+        (service.MESSAGES, "messages"),
+    ):
+        for metric in counter.collect():
+            for each in metric.samples:
+                if each.name.endswith("_total"):
+                    found[prefix + "".join(each.labels.values())] = int(each.value)
+    return found
