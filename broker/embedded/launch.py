@@ -30,6 +30,4 @@ def read(file: Path) -> MosquittoConfig:
 
 def note() -> str:
     """What to tell the user of a machine that runs it."""
-    return (
-        "The embedded broker (amqtt) runs in place of Mosquitto. It lacks: " + "; ".join(LACKS) + "."
-    )
+    return "The embedded broker (amqtt) runs in place of Mosquitto. It lacks: " + "; ".join(LACKS) + "."
