@@ -33,7 +33,8 @@ def configure(*, level: str, json: bool, process: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=stderr),
-        cache_logger_on_first_use=True,
+        # A line is rare and a configuration may follow: what a module bound at import must not outlive it.
+        cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(process=process)
     logging.basicConfig(level=logging.WARNING, stream=stderr, force=True)

@@ -8,7 +8,7 @@ type Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 type Scalar = bool | Int64 | float | str
 
 
-class Position(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class Position(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """One fix. Degrees (WGS 84), metres, m/s; heading in degrees clockwise from north. None = not reported."""
 
     lat: float
@@ -21,7 +21,7 @@ class Position(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     hdop: float | None = None
 
 
-class Sample(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+class Sample(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
     """What a device measured at one instant; field names are those of the wire (docs/device-contract.md).
 
     `ts` is epoch milliseconds UTC of the measurement. `boot` and `seq` are the device's own name for the sample: a

@@ -190,7 +190,7 @@ class Batch:
         if sample.seq is not None:
             assert waiting.known.state is not None
             waiting.known.state.mark(sample.boot, sample.seq)
-        is_whole = flight.event is not None or (len(flight.samples) == 1 and not flight.rejected)
+        is_whole = flight.event is not None or not (flight.is_part or len(flight.samples) > 1 or flight.rejected)
         # A refused sample sent again meets its own seq in the ledger; the letter kept of it tells that.
         self._refuse(flight, verdict if is_whole else part(verdict, sample), may_repeat=True)
 

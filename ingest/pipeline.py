@@ -82,6 +82,8 @@ class Inflight:
     unkept: bool = False
     """Refused without a dead letter (a flood): counted, and its seq is not confirmed as durable."""
     replay: Replay | None = None
+    is_part: bool = False
+    """Not the whole message: its samples were parted to find the one the database refuses."""
 
 
 @dataclass(slots=True)
@@ -216,6 +218,14 @@ def refuse_whole(flight: Inflight, verdict: Rejection) -> None:
         replace(verdict, boot=named[0].boot, seq=named[0].seq) if named else verdict,
     )
     flight.refused = [(s.boot, s.seq) for s in named[1:] if s.seq is not None]
+
+
+def halves(flight: Inflight) -> tuple[Inflight, Inflight]:
+    """The message as two, to be settled one after the other; the second carries its acknowledgement."""
+    middle = len(flight.samples) // 2
+    unacknowledged = msgspec.structs.replace(flight.message, packet_id=0)
+    first = replace(flight, message=unacknowledged, samples=flight.samples[:middle], is_part=True)
+    return first, replace(flight, samples=flight.samples[middle:], rejected=(), refused=(), is_part=True)
 
 
 def as_sample(report: DeviceEvent) -> Sample:

@@ -22,7 +22,7 @@ from ingest import store
 from ingest.batch import Batch
 from ingest.errors import StateMoved
 from ingest.gate import Registry
-from ingest.pipeline import AckSink, Context, Inflight, Replay, Unidentified, refuse_whole, run
+from ingest.pipeline import AckSink, Context, Inflight, Replay, Unidentified, halves, part, refuse_whole, run
 from ingest.reasons import Reason, Rejection, printable
 from ingest.store import Written
 
@@ -82,7 +82,7 @@ class IngestService:
         self._announcements: asyncio.Queue[tuple[int, list[Entry]]] = asyncio.Queue(maxsize=64)
         self._relayed: list[int] = []
         self._paused: set[AckSink] = set()
-        self._waiting_bytes = 0
+        self._waiting_bytes = self._in_hand = 0
         self._now_ms, self._now_s, self._is_now_fresh = 0, 0.0, False
 
     # --- in -----------------------------------------------------------------------------------------------------
@@ -128,7 +128,8 @@ class IngestService:
 
     @property
     def waiting(self) -> int:
-        return len(self._batch)
+        """Messages received and not yet settled."""
+        return len(self._batch) + self._in_hand
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -144,8 +145,11 @@ class IngestService:
             flights = self._next_batch()
             if not self._batch:
                 self._work.clear()
-            WAITING.set(len(flights) + len(self._batch))
+            self._in_hand = len(flights)
+            WAITING.set(self.waiting)
             await self._settle(flights)
+            MESSAGES.inc(self._in_hand)
+            self._in_hand = 0
             self._resume_sources()
             if not self._batch:
                 self._idle.set()
@@ -208,8 +212,13 @@ class IngestService:
         flight = flights[0]
         if any(verdict.reason is Reason.POISON_ROW for verdict in flight.rejected):
             raise error  # it is out of the way already: the fault is not in the message
+        if len(flight.samples) > 1 and flight.replay is None:
+            for half in halves(flight):
+                await self._settle([half])
+            return
         _log.warning("ingest.poison", topic=flight.message.topic.decode("utf-8", "replace"), error=str(error))
-        refuse_whole(flight, Rejection(Reason.POISON_ROW, printable(str(error) or repr(error))))
+        verdict = Rejection(Reason.POISON_ROW, printable(str(error) or repr(error)))
+        refuse_whole(flight, part(verdict, flight.samples[0]) if flight.is_part else verdict)
         await self._settle(flights)
 
     async def _commit(self, flights: list[Inflight], *, is_in_doubt: bool) -> "_Done":
@@ -306,7 +315,6 @@ class IngestService:
 
     def _count(self, flights: Sequence[Inflight], batch: Batch, written: Written, started: float) -> None:
         now = time.monotonic()
-        MESSAGES.inc(len(flights))
         BATCH.observe(len(flights))
         COMMIT.observe(now - started)
         DELAY.observe(now - flights[0].now_s)
@@ -328,6 +336,7 @@ class IngestService:
         since = datetime.now(UTC) - timedelta(minutes=1)
         while True:
             await asyncio.sleep(self._settings.registry_refresh_s)
+            WAITING.set(self.waiting)
             relayed, self._relayed = self._relayed, []
             try:
                 async with self._database.unscoped(reason="the registry of every tenant") as tx:

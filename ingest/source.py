@@ -38,7 +38,7 @@ class MqttSource:
     async def run(self, service: IngestService) -> None:
         """Stay connected and feed `service` until cancelled."""
         self._service = service
-        await keep_connected(self._connect, self._session, report=self._report)
+        await keep_connected(self._connect, self._session, report=self._report, longest_pause_s=5.0)
 
     def stop(self) -> None:
         """Take no more messages; what the broker still sends stays unacknowledged and comes again next time."""

@@ -236,7 +236,7 @@ def test_without_mosquitto_the_embedded_broker_runs_and_says_what_it_lacks(data:
         stack = up.wait_ready()
         assert stack["broker"] == "amqtt"
         assert set(up.parts()) == {"up", "amqtt", *PARTS} - {"mosquitto"}
-        assert "the embedded broker (amqtt) runs instead. It lacks: MQTT 5" in up.output.read_text()
+        assert "The embedded broker (amqtt) runs in place of Mosquitto. It lacks: MQTT 5" in up.output.read_text()
         with socket.create_connection((stack["mqtt"]["host"], stack["mqtt"]["port"])):
             pass
 

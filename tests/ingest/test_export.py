@@ -48,8 +48,9 @@ async def test_csv_has_a_line_a_sample_in_order_of_time(database: DatabaseUrls) 
 
 async def test_only_the_span_is_exported_its_end_excluded(database: DatabaseUrls) -> None:
     register(database, TRUCK)
-    await feed(database, *((TRUCK, sample(minutes_ago(10 - n), n)) for n in range(1, 6)))
-    since, until = minutes_ago(8), minutes_ago(6)
+    begin = minutes_ago(10)
+    await feed(database, *((TRUCK, sample(begin + timedelta(minutes=n), n)) for n in range(1, 6)))
+    since, until = begin + timedelta(minutes=2), begin + timedelta(minutes=4)
     span = Span(device_id("truck-1"), since, until)
     assert [line["ts"] for line in await rows(database, span=span)] == [
         shown(since),

@@ -164,6 +164,20 @@ class TestPoison:
             "metric_row": len(clean),
         }
 
+    async def test_of_an_array_only_the_row_that_the_database_refuses_is_kept_back(self, database):
+        register(database, TRUCK)
+        at = minutes_ago(30)
+        execute(database, f"ALTER TABLE telemetry.position_{at:%Y%m%d} ADD CHECK (lat <> 47.0004)")
+        samples = [sample(at + timedelta(seconds=n), n, lat=47.0 + n / 10_000) for n in range(9)]
+        async with Writer(database) as writer:
+            writer.offer(TRUCK, json.dumps([*samples, {"ts": 1}]).encode())
+            await writer.settled()
+        assert writer.acknowledged == [1]
+        assert [seq for _, _, seq in names(database)] == [0, 1, 2, 3, 5, 6, 7, 8]
+        kept = {reason: json.loads(payload) for _, reason, payload in letters(database)}
+        assert kept.pop("poison_row")["seq"] == 4
+        assert list(kept.values()) == [{"ts": 1}]
+
     async def test_letters_say_whose_they_are(self, database):
         register(database, TRUCK)
         async with Writer(database) as writer:
