@@ -23,7 +23,7 @@ from core.events import DeviceConnected, DeviceDisconnected, Event
 from core.metrics import READY
 from core.mqtt import ConnectionLost, ConnectOptions, MqttConnection, keep_connected, tls_context
 from core.settings import MqttSettings
-from core.tenancy import InvalidName, Thing
+from core.tenancy import Thing
 
 CHANGES = Counter("milkrun_broker_presence_changes_total", "Presence events told to subscribers", ["event"])
 FLAPS = Counter("milkrun_broker_presence_flaps_total", "Connections that ended and came back within the grace")
@@ -114,14 +114,16 @@ class BrokerWatch:
             case signals.Connected(client_id=thing, username=username):
                 if username in policy.SERVICES:
                     self._leave(thing, signal.at_s, signals.SERVER_INITIATED, line)
-                elif _is_thing(thing):
+                elif Thing.is_name(thing):
                     self._arrive(signal, line)
                 else:
                     self._cut(thing, "not_a_thing")
             case signals.Disconnected(client_id=thing, reason=reason):
                 self._leave(thing, signal.at_s, reason, line)
             case signals.Subscribed(client_id=thing, topic_filter=topic_filter):
-                if _is_thing(thing) and not policy.allowed(policy.Device(thing), policy.Action.SUBSCRIBE, topic_filter):
+                if Thing.is_name(thing) and not policy.allowed(
+                    policy.Device(thing), policy.Action.SUBSCRIBE, topic_filter
+                ):
                     _log.warning("broker.foreign_subscription", thing=thing, topic_filter=topic_filter[:200])
                     self._cut(thing, "foreign_subscription")
             case signals.Dropping(client_id=client_id):
@@ -324,11 +326,3 @@ def _news(change: Change) -> Event:
     return DeviceDisconnected(
         thing=told.thing, at=told.since_ms, session=told.session, version=told.version, reason=told.reason or ""
     )
-
-
-def _is_thing(name: str) -> bool:
-    try:
-        Thing.parse(name)
-    except InvalidName:
-        return False
-    return True

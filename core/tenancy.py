@@ -57,3 +57,9 @@ class Thing:
         if not colon:
             raise InvalidName(f"thing name {name[:80]!r} has no ':': it is written tenant:device")
         return Thing(tenant_id(tenant), device_id(device))
+
+    @staticmethod
+    def is_name(name: str) -> bool:
+        """Whether `name` could be a thing's."""
+        tenant, _, device = name.partition(":")
+        return bool(_TENANT.match(tenant) and _DEVICE.match(device))

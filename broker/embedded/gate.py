@@ -18,7 +18,7 @@ from broker.mosquitto import MAX_PAYLOAD_BYTES, MosquittoConfig
 from broker.policy import Action, Device, Principal, Service, allowed
 from core.errors import Forbidden
 from core.mqtt import codec
-from core.tenancy import InvalidName, Thing
+from core.tenancy import Thing
 
 _CONNECT_TIMEOUT_S = 10.0
 _BAD_PROTOCOL, _BAD_CLIENT_ID, _NOT_AUTHORIZED = 1, 2, 5
@@ -91,7 +91,7 @@ class Gate:
             raise NotAdmitted(f"no CONNECT packet: {error!r}") from error
         if isinstance(principal, Device):
             connect = replace(connect, client_id=principal.thing)
-        elif not connect.client_id or (_is_thing(connect.client_id) and principal.name != policy.BROKER):
+        elif not connect.client_id or (Thing.is_name(connect.client_id) and principal.name != policy.BROKER):
             raise NotAdmitted(f"client id {connect.client_id!r} is not for {principal.name}", _BAD_CLIENT_ID)
         if connect.will_topic is not None and not allowed(principal, Action.WILL, connect.will_topic):
             raise NotAdmitted(f"a last will on {connect.will_topic[:200]!r} is not allowed", _NOT_AUTHORIZED)
@@ -120,7 +120,7 @@ def _principal(certificate: x509.Certificate, *, is_device: bool) -> Principal:
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     name = str(names[-1].value) if names else ""
     if is_device:
-        if not _is_thing(name):
+        if not Thing.is_name(name):
             raise NotAdmitted(f"{name[:80]!r} is no thing name", _NOT_AUTHORIZED)
         return Device(name)
     if name not in policy.SERVICES:
@@ -156,11 +156,3 @@ def _text(body: bytes, at: int) -> tuple[str, int]:
     if stop > len(body):
         raise codec.MalformedPacket("a text ends after its packet")
     return body[at + 2 : stop].decode(), stop
-
-
-def _is_thing(name: str) -> bool:
-    try:
-        Thing.parse(name)
-    except InvalidName:
-        return False
-    return True
