@@ -83,9 +83,12 @@ def test_what_comes_while_ingest_is_away_waits_for_it(embedded: EmbeddedRunner, 
         for number in range(200):
             device.publish(TELEMETRY, b"%d" % number)
         with _open(fleet, policy.INGEST, clean=False) as again:
-            assert set(again.payloads(10.0, until=200)) == {b"%d" % number for number in range(200)}
+            # At least once: one that was under way when the link broke may come twice, so the count alone says little.
+            got: set[bytes] = set()
+            assert eventually(lambda: got.update(again.payloads(0.3)) or len(got) == 200)
+            assert got == {b"%d" % number for number in range(200)}
             device.publish(TELEMETRY, b"live")
-            assert again.payloads(2.0, until=1) == [b"live"]
+            assert eventually(lambda: b"live" in again.payloads(0.3))
 
 
 @pytest.mark.parametrize("actor", [SIBLING, FOREIGNER])
