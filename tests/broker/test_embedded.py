@@ -82,13 +82,17 @@ def test_what_comes_while_ingest_is_away_waits_for_it(embedded: EmbeddedRunner, 
         assert eventually(lambda: "svc-ingest-probe closed its connection" in embedded.log)
         for number in range(200):
             device.publish(TELEMETRY, b"%d" % number)
-        with _open(fleet, policy.INGEST, clean=False) as again:
-            # At least once: one that was under way when the link broke may come twice, so the count alone says little.
-            got: set[bytes] = set()
-            assert eventually(lambda: got.update(again.payloads(0.3)) or len(got) == 200)
-            assert got == {b"%d" % number for number in range(200)}
-            device.publish(TELEMETRY, b"live")
-            assert eventually(lambda: b"live" in again.payloads(0.3))
+        # At least once: one under way when the link broke may come twice, so a count is no proof. amqtt may also hand one
+        # that is being routed while ingest comes back to the connection after; a device sends it again before that.
+        got: set[bytes] = set()
+        for _ in range(3):
+            with _open(fleet, policy.INGEST, clean=False) as again:
+                eventually(lambda again=again: got.update(again.payloads(0.3)) or len(got) == 200)
+                device.publish(TELEMETRY, b"live")
+                assert eventually(lambda again=again: b"live" in again.payloads(0.3))
+            if len(got) == 200:
+                break
+        assert got == {b"%d" % number for number in range(200)}
 
 
 @pytest.mark.parametrize("actor", [SIBLING, FOREIGNER])
