@@ -82,7 +82,7 @@ def test_what_comes_while_ingest_is_away_waits_for_it(embedded: EmbeddedRunner, 
         assert eventually(lambda: "svc-ingest-probe closed its connection" in embedded.log)
         for number in range(200):
             device.publish(TELEMETRY, b"%d" % number)
-        # At least once: one under way when the link broke may come twice, so a count is no proof. amqtt may also hand one
+        # At least once: one under way when the link broke may come twice, so a count is no proof. amqtt may hand one
         # that is being routed while ingest comes back to the connection after; a device sends it again before that.
         got: set[bytes] = set()
         for _ in range(3):
