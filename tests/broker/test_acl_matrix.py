@@ -10,7 +10,7 @@ from cryptography.x509 import ReasonFlags
 from broker import policy
 from broker.policy import Action, Device, Principal, Service, allowed
 from cli.stack.process import free_port
-from tests.broker.brokers import Fleet, MosquittoRunner
+from tests.broker.brokers import Fleet, MosquittoRunner, eventually
 from tests.broker.wire import Client, Closed
 
 pytestmark = pytest.mark.mosquitto
@@ -86,7 +86,7 @@ def _ears(fleet: Fleet, *, but: str) -> list[Client]:
         ear.subscribe(*(pattern.format(thing=name) for pattern in rights.reads))
         ears.append(ear)
     for ear in ears:
-        ear.collect(0.05)
+        ear.heard()
     return ears
 
 
@@ -106,13 +106,23 @@ def test_a_last_will_goes_exactly_where_the_policy_says(ground_fleet: Fleet, act
     for number, topic in enumerate(TOPICS):
         client = _open(ground_fleet, actor, will=(topic, f"will-{number}".encode(), 1, False))
         client.drop()
-    heard = {message.payload for ear in ears for message in ear.collect(0.5) if message.payload.startswith(b"will-")}
-    for number, topic in enumerate(TOPICS):
-        somebody_hears = any(
-            allowed(_principal(ear), Action.RECEIVE, topic) for ear in (*SERVICES, *DEVICES) if ear != actor
-        )
-        expected = somebody_hears and allowed(_principal(actor), Action.WILL, topic)
-        assert (f"will-{number}".encode() in heard) is expected, topic
+    others = [_principal(ear) for ear in (*SERVICES, *DEVICES) if ear != actor]
+    expected = {
+        f"will-{number}".encode()
+        for number, topic in enumerate(TOPICS)
+        if allowed(_principal(actor), Action.WILL, topic) and any(allowed(o, Action.RECEIVE, topic) for o in others)
+    }
+    heard: set[bytes] = set()
+
+    def listen() -> None:
+        heard.update(m.payload for ear in ears for m in ear.heard() if m.payload.startswith(b"will-"))
+
+    # The broker finds out in its own time that somebody is gone; what must not come has the same time to come.
+    eventually(lambda: listen() or heard >= expected, seconds=10.0)
+    for ear in ears:
+        ear.is_cut_within(0.1)
+    listen()
+    assert heard == expected
     for ear in ears:
         ear.drop()
 
@@ -140,7 +150,7 @@ def test_messages_reach_exactly_whom_the_policy_says_whatever_they_subscribe(gro
     with _open(ground_fleet, actor) as client:
         client.subscribe(*EVERYTHING)
         sent = _send_all(ground_fleet, but=actor)
-        heard = {message.payload for message in client.collect(0.5) if b" on " in message.payload}
+        heard = {message.payload for message in client.heard() if b" on " in message.payload}
     may_hear = [topic for topic in TOPICS if allowed(_principal(actor), Action.RECEIVE, topic)]
     assert heard == {payload for topic in may_hear for payload in sent[topic]}
 
@@ -150,7 +160,7 @@ def test_retained_messages_reach_exactly_whom_the_policy_says(ground_fleet: Flee
     sent = _send_all(ground_fleet, but=actor, retained=True)
     with _open(ground_fleet, actor) as client:
         client.subscribe(*EVERYTHING)
-        heard = {message.topic for message in client.collect(0.5) if message.retained and b" on " in message.payload}
+        heard = {message.topic for message in client.heard() if message.retained and b" on " in message.payload}
     _send_all(ground_fleet, but="", retained=True, payload=b"")
     assert heard == {t for t in TOPICS if sent[t] and allowed(_principal(actor), Action.RECEIVE, t)}
 
@@ -162,7 +172,7 @@ def test_a_device_hears_nothing_of_the_broker_itself(ground_fleet: Fleet, actor:
         assert client.collect(0.3) == []
     with _open(ground_fleet, policy.BROKER) as service:
         service.subscribe("$SYS/broker/version")
-        assert service.collect(1.0, until=1)
+        assert service.collect(10.0, until=1)
 
 
 @pytest.mark.parametrize("actor", DEVICES)
@@ -184,7 +194,7 @@ def test_a_device_cannot_take_over_the_client_id_of_another(ground_fleet: Fleet,
         owner.ping()
         with _open(ground_fleet, policy.INGEST) as ingest:
             ingest.publish(f"dt/milkrun/{THING}/ack", b"for the owner")
-        assert owner.payloads(1.0, until=1) == [b"for the owner"]
+        assert owner.payloads(10.0, until=1) == [b"for the owner"]
         assert thief.payloads(0.2) == []
 
 
@@ -195,7 +205,7 @@ def test_the_unauthorised_publish_of_an_old_client_is_dropped_too(ground_fleet: 
         client.publish(f"dt/milkrun/{SIBLING}/telemetry", b"own")
         client.publish(f"dt/milkrun/{THING}/telemetry", b"forged")
         assert not client.is_alive()
-        assert ingest.payloads(0.4) == [b"own"]
+        assert [message.payload for message in ingest.heard()] == [b"own"]
 
 
 class TestWhoMayConnect:

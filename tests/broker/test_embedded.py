@@ -1,5 +1,6 @@
 """The embedded broker: same identity, same rights, same signals as Mosquitto, in a process of its own."""
 
+import contextlib
 import subprocess
 import time
 from pathlib import Path
@@ -34,8 +35,13 @@ def test_rights_are_those_of_the_policy(embedded: EmbeddedRunner, fleet: Fleet, 
     principal = _principal(actor)
     for topic in TOPICS:
         with _open(fleet, actor) as client:
-            client.publish(topic)
-            assert client.is_cut_within(0.15) is not allowed(principal, Action.PUBLISH, topic), topic
+            if allowed(principal, Action.PUBLISH, topic):
+                client.publish(topic)
+                assert not client.is_cut_within(0.15), topic
+            else:
+                with contextlib.suppress(Closed):  # the cut may overtake the PUBACK
+                    client.publish(topic)
+                assert client.is_cut_within(10.0), topic
     with _open(fleet, actor) as client:
         for topic in TOPICS:
             granted = client.subscribe(topic) != [0x80]
@@ -59,9 +65,9 @@ def test_messages_arrive_and_only_where_they_may(embedded: EmbeddedRunner, fleet
         device.subscribe(f"dt/milkrun/{THING}/ack")
         device.publish(TELEMETRY, b"fix")
         device.publish(f"$aws/things/{THING}/shadow/update", b"state")
-        assert ingest.payloads(2.0, until=2) == [b"fix", b"state"]
+        assert ingest.payloads(10.0, until=2) == [b"fix", b"state"]
         ingest.publish(f"dt/milkrun/{THING}/ack", b"durable")
-        assert device.payloads(2.0, until=1) == [b"durable"]
+        assert device.payloads(10.0, until=1) == [b"durable"]
         assert sibling.collect(0.2) == []
 
 
@@ -69,7 +75,7 @@ def test_retained_messages_of_others_are_not_given_to_whoever_connects(embedded:
     with _open(fleet, policy.INGEST) as ingest, _open(fleet, THING) as device:
         ingest.subscribe("dt/milkrun/+/telemetry")
         device.publish(TELEMETRY, b"kept", retain=True)
-        assert ingest.payloads(2.0, until=1) == [b"kept"]
+        assert ingest.payloads(10.0, until=1) == [b"kept"]
         with _open(fleet, SIBLING) as sibling:
             sibling.subscribe(f"dt/milkrun/{SIBLING}/#")
             assert sibling.collect(0.4) == []
@@ -88,7 +94,7 @@ def test_what_comes_while_ingest_is_away_waits_for_it(embedded: EmbeddedRunner, 
             eventually(lambda: got.update(again.payloads(0.3)) or len(got) == 200, seconds=10.0)
             assert got == {b"%d" % number for number in range(200)}
             device.publish(TELEMETRY, b"live")
-            assert again.payloads(2.0, until=1) == [b"live"]
+            assert again.payloads(10.0, until=1) == [b"live"]
 
 
 @pytest.mark.parametrize("actor", [SIBLING, FOREIGNER])
@@ -102,13 +108,13 @@ def test_a_device_cannot_take_over_or_clear_the_session_of_another(
         owner.ping()
         with _open(fleet, policy.INGEST) as ingest:
             ingest.publish(f"dt/milkrun/{THING}/ack", b"for the owner")
-        assert owner.payloads(2.0, until=1) == [b"for the owner"]
+        assert owner.payloads(10.0, until=1) == [b"for the owner"]
         assert thief.collect(0.2) == []
 
 
 def test_a_device_that_returns_ends_its_own_old_connection(embedded: EmbeddedRunner, fleet: Fleet) -> None:
     with _open(fleet, THING) as old, _open(fleet, THING) as new:
-        assert old.is_cut_within(2.0)
+        assert old.is_cut_within(10.0)
         new.ping()
 
 
@@ -156,7 +162,7 @@ class TestWhoMayConnect:
 def test_a_service_kicks_a_device_by_its_client_id(embedded: EmbeddedRunner, fleet: Fleet) -> None:
     with _open(fleet, THING) as device, fleet.service(policy.BROKER, protocol=4) as kicker:
         kicker.connect(THING)
-        assert device.is_cut_within(2.0)
+        assert device.is_cut_within(10.0)
         kicker.disconnect()
     with fleet.service(policy.INGEST, protocol=4) as other, pytest.raises(Closed):
         other.connect(THING)
@@ -169,7 +175,7 @@ def test_its_log_tells_what_mosquittos_tells(embedded: EmbeddedRunner, fleet: Fl
     with _open(fleet, SIBLING) as client:
         client.drop()
     with _open(fleet, FOREIGNER, keepalive_s=1) as client:
-        assert client.is_cut_within(5.0)
+        assert client.is_cut_within(10.0)
     for line in (
         "as acme:t1 (p2, c1, k60, u'acme:t1').",
         "acme:t1 1 #",

@@ -29,6 +29,7 @@ from tests.conftest import DatabaseUrls
 pytestmark = pytest.mark.db
 
 GRACE_S = 0.6
+LONG_GRACE_S = 2.0  # where a device must be back within it, however slow the machine
 THING = "acme:t1"
 TELEMETRY = f"dt/milkrun/{THING}/telemetry"
 
@@ -56,12 +57,12 @@ class Watched:
         self.told: list[tuple[str, dict[str, object]]] = []
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, *, grace_s: float = GRACE_S) -> AsyncIterator[None]:
         async with Database(self._urls.operator) as database:
             watch = BrokerWatch(
                 log_file=self._mosquitto.config.log_file,
                 position_file=self._mosquitto.config.folder / "watch.json",
-                grace_s=GRACE_S,
+                grace_s=grace_s,
                 control=self.control,
                 database=database,
                 tell=self._tell,
@@ -135,6 +136,16 @@ async def _connected(fleet: Fleet, thing: str = THING, **options: object) -> Cli
     return await asyncio.to_thread(connect)
 
 
+async def _is_barred_within(seconds: float, fleet: Fleet) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            (await _connected(fleet)).drop()
+        except Closed:
+            return True
+    return False
+
+
 @pytest.mark.mosquitto
 class TestGuard:
     async def test_a_thing_that_is_out_of_service_is_cut_even_where_tls_let_it_in(
@@ -192,7 +203,7 @@ class TestKick:
         client = await _connected(watched.fleet, clean=False, expiry_s=NEVER)
         client.subscribe(f"dt/milkrun/{THING}/ack")
         await watched.control.kick(THING)
-        assert await asyncio.to_thread(client.is_cut_within, 2.0)
+        assert await asyncio.to_thread(client.is_cut_within, 5.0)
         client.drop()
         with watched.fleet.service(policy.INGEST) as ingest:
             ingest.connect("ingest")
@@ -266,9 +277,7 @@ class TestRevocation:
     async def test_a_new_list_counts_without_any_event(self, watched: Watched) -> None:
         async with watched.running():
             watched.fleet.devices.bar(watched.fleet.credentials(THING, watched.fleet.devices))
-            await asyncio.sleep(1.0)
-            with pytest.raises(Closed):
-                await _connected(watched.fleet)
+            assert await _is_barred_within(5.0, watched.fleet)
 
 
 @pytest.mark.mosquitto
@@ -312,13 +321,14 @@ class TestPresence:
         assert watched.told[-1][1]["disconnectReason"] == "MQTT_KEEP_ALIVE_TIMEOUT"
 
     async def test_flapping_and_takeover_by_itself_tell_nobody_anything(self, watched: Watched) -> None:
-        async with watched.running():
+        async with watched.running(grace_s=LONG_GRACE_S):
             for _ in range(5):
                 client = await _connected(watched.fleet)
                 client.drop()
             await _connected(watched.fleet)
             last = await _connected(watched.fleet)
-            await asyncio.sleep(GRACE_S * 2)
+            await until(lambda: watched.heard_of(THING) != [])
+            await asyncio.sleep(LONG_GRACE_S * 1.5)
             assert watched.heard_of(THING) == [("connected", 1)]
             last.drop()
 
@@ -351,14 +361,14 @@ class TestPresence:
     async def test_a_broker_restart_marks_who_did_not_come_back_and_nobody_else(
         self, watched: Watched, mosquitto: MosquittoRunner, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("broker.service.RESTART_GRACE_S", 2.0)
+        monkeypatch.setattr("broker.service.RESTART_GRACE_S", 4.0)
         async with watched.running():
             first = [await _connected(watched.fleet, thing) for thing in (THING, "acme:t2")]
             await until(lambda: len(watched.told) == 2)
             mosquitto.stop(signal.SIGKILL)
             await asyncio.to_thread(mosquitto.start)
             back = await _connected(watched.fleet)
-            await until(lambda: len(watched.told) == 3, 10.0)
+            await until(lambda: len(watched.told) == 3, 20.0)
             await asyncio.sleep(0.5)
             assert watched.heard_of(THING) == [("connected", 1)]
             assert watched.heard_of("acme:t2") == [("connected", 1), ("disconnected", 2)]
@@ -403,13 +413,13 @@ class TestTheSameOnTheEmbeddedBroker:
 
     async def test_presence_is_told_and_flapping_is_not(self, watched_embedded: Watched) -> None:
         fleet = watched_embedded.fleet
-        async with watched_embedded.running():
+        async with watched_embedded.running(grace_s=LONG_GRACE_S):
             for _ in range(3):
                 client = await asyncio.to_thread(fleet.device, THING, protocol=4)
                 client.connect(THING)
                 client.drop()
             await until(lambda: len(watched_embedded.told) == 2)
-            await asyncio.sleep(GRACE_S)
+            await asyncio.sleep(LONG_GRACE_S)
         assert watched_embedded.heard_of(THING) == [("connected", 1), ("disconnected", 2)]
 
     async def test_a_device_that_tries_a_foreign_subscription_is_cut(self, watched_embedded: Watched) -> None:

@@ -13,6 +13,7 @@ from core.mqtt import codec
 from tests.broker.pki import Credentials
 
 NEVER = 0xFFFF_FFFF
+_SEND_S = 5.0
 
 
 class Closed(Exception):
@@ -114,6 +115,15 @@ class Client:
         received, self._received = self._received, []
         return received
 
+    def heard(self, seconds: float = 10.0) -> list[Received]:
+        """All that Mosquitto had for us when it answers: it queues a message for everybody before it acknowledges it,
+        and what is queued leaves before the answer.
+        """
+        self._send(codec.PINGREQ_PACKET)
+        self._wait(codec.PINGRESP, seconds)
+        received, self._received = self._received, []
+        return received
+
     def payloads(self, seconds: float = 0.3, *, until: int | None = None) -> list[bytes]:
         return [message.payload for message in self.collect(seconds, until=until)]
 
@@ -149,6 +159,8 @@ class Client:
         self.socket.close()
 
     def _send(self, data: bytes) -> None:
+        # Reading leaves the rest of its own time behind, which may be next to nothing.
+        self.socket.settimeout(_SEND_S)
         try:
             self.socket.sendall(data)
         except OSError as error:
