@@ -124,6 +124,37 @@ class TelemetrySettings(_Group):
     maintenance_every_s: float = Field(60.0, gt=0, description="pause between maintenance runs (native partitions)")
 
 
+class ApiSettings(_Group):
+    host: str = Field("127.0.0.1", description="address the API listens on")
+    port: Port = Field(8080, description="port the API listens on")
+    public_url: str = Field("", description="URL clients reach the API by; empty = http://host:port")
+    cors_origins: list[str] = Field([], description="origins of other sites whose pages may call the API (JSON list)")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="larger request bodies are refused")
+    client_rate: float = Field(50.0, gt=0, description="requests per second of one user, client or key, sustained")
+    client_burst: int = Field(200, ge=1, description="requests one user, client or key may send at once")
+    tenant_rate: float = Field(500.0, gt=0, description="requests per second of one tenant, sustained")
+    tenant_burst: int = Field(2000, ge=1, description="requests one tenant may send at once")
+    idempotency_hours: float = Field(24.0, gt=0, description="an Idempotency-Key is remembered this long")
+
+
+class IdentitySettings(_Group):
+    keys_dir: Path = Field(Path("keys"), description="folder of the private keys that sign access tokens")
+    issuer: str = Field("", description="`iss` of access tokens; empty = the API's public URL")
+    audience: str = Field("milkrun", description="`aud` of access tokens")
+    token_ttl_s: int = Field(900, ge=30, le=86_400, description="an access token is good for this long")
+
+
+class LiveSettings(_Group):
+    tick_ms: int = Field(50, ge=1, le=1000, description="events of this long travel in one frame")
+
+
+class ConsoleSettings(_Group):
+    folder: Path | None = Field(None, description="built console (console/dist); unset = the API serves none")
+    tiles_url: str = Field("", description="raster, vector or PMTiles URL of the base map; empty = the basemap file")
+    tiles_attribution: str = Field("", description="whom the tile server wants named on the map")
+    basemap_file: Path | None = Field(None, description="GeoJSON of roads to draw where there is no tile server")
+
+
 class LogSettings(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line written")
     json_lines: bool = Field(True, description="JSON lines; false for colours on a terminal")
@@ -153,6 +184,10 @@ class Settings(BaseSettings):
     provisioning: ProvisioningSettings = Field(default_factory=ProvisioningSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    identity: IdentitySettings = Field(default_factory=IdentitySettings)
+    live: LiveSettings = Field(default_factory=LiveSettings)
+    console: ConsoleSettings = Field(default_factory=ConsoleSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
 

@@ -1,0 +1,72 @@
+"""Who may do what. Pure: roles are sets of scopes, a principal is whoever a request speaks for."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from core.tenancy import TenantId
+
+
+class Scope(enum.StrEnum):
+    """What a route asks for; `read` never changes anything."""
+
+    TENANTS_READ = "tenants:read"
+    TENANTS_WRITE = "tenants:write"
+    USERS_READ = "users:read"
+    USERS_WRITE = "users:write"
+    CLIENTS_READ = "clients:read"
+    CLIENTS_WRITE = "clients:write"
+    AUDIT_READ = "audit:read"
+    DEVICES_READ = "devices:read"
+    DEVICES_WRITE = "devices:write"
+    TELEMETRY_READ = "telemetry:read"
+    EVENTS_READ = "events:read"
+    DEAD_LETTERS_READ = "dead_letters:read"
+    DEAD_LETTERS_WRITE = "dead_letters:write"
+    LIVE_READ = "live:read"
+
+
+class Role(enum.StrEnum):
+    """What a user or a client is to the platform. `operator` runs it and belongs to no tenant."""
+
+    OPERATOR = "operator"
+    TENANT_ADMIN = "tenant_admin"
+    DISPATCHER = "dispatcher"
+    VIEWER = "viewer"
+    INTEGRATION = "integration"
+    SITE = "site"
+
+
+_VIEWER = frozenset({Scope.DEVICES_READ, Scope.TELEMETRY_READ, Scope.EVENTS_READ, Scope.LIVE_READ})
+_DISPATCHER = _VIEWER | {Scope.DEAD_LETTERS_READ}
+_TENANT_ADMIN = frozenset(Scope) - {Scope.TENANTS_READ, Scope.TENANTS_WRITE}
+
+ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
+    Role.OPERATOR: frozenset(Scope),
+    Role.TENANT_ADMIN: _TENANT_ADMIN,
+    Role.DISPATCHER: _DISPATCHER,
+    Role.VIEWER: _VIEWER,
+    # The most an integration can be given; it has what its client was granted of these.
+    Role.INTEGRATION: _TENANT_ADMIN - {Scope.USERS_READ, Scope.USERS_WRITE, Scope.CLIENTS_READ, Scope.CLIENTS_WRITE},
+    # A supplier: live positions and tracks of the truck that is on its way to his site, and nothing else.
+    Role.SITE: frozenset({Scope.LIVE_READ}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Whoever a request speaks for. `tenant` is None for an operator; `expires_at` None: as long as the account lives."""
+
+    kind: Literal["user", "client", "key"]
+    id: str
+    tenant: TenantId | None
+    role: Role
+    scopes: frozenset[Scope]
+    name: str = ""
+    sites: frozenset[str] = field(default_factory=frozenset)
+    expires_at: datetime | None = None
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes
