@@ -25,8 +25,18 @@ OWNERS = {
     "presence": "broker",
     "dead_letter": "core",
     "outbox": "core",
+    "user_account": "api",
+    "user_session": "api",
+    "login_throttle": "api",
+    "api_client": "api",
+    "api_client_secret": "api",
+    "api_key": "api",
+    "audit_log": "api",
+    "live_ticket": "api",
+    "idempotency": "api",
 }
 READERS = {
+    ("api", "tenant"): "an account is made in a tenant that is there",
     ("ingest", "tenant"): "which names exist, and how long each tenant keeps its rows",
     ("ingest", "device"): "ingest refuses unknown and suspended things at each message; an event would come too late",
     ("broker", "device"): "presence of unknown things is not kept, and the guard cuts those out of service",

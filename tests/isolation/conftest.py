@@ -22,7 +22,24 @@ INSERT INTO device_event (tenant_id, device_id, ts, boot, seq, type, data, recei
     VALUES (%(t)s, 'truck-1', now(), 'b', 1, 'door', %(data)s, now());
 INSERT INTO dead_letter (tenant_id, source, topic, reason, detail, payload, digest)
     VALUES (%(t)s, 'mqtt', 't', 'bad_topic', 'd', 'p', 'd');
-INSERT INTO outbox (entries) VALUES ('')
+INSERT INTO outbox (entries) VALUES ('');
+"""
+_ACCESS = """
+INSERT INTO user_account (tenant_id, user_id, email, name, role, password_hash, created_at, updated_at)
+    VALUES (%(t)s, 'usr_00000001', 'ann@example.com', 'Ann', 'tenant_admin', 'hash', now(), now());
+INSERT INTO user_session (tenant_id, token_hash, user_id, generation, created_at, seen_at, expires_at)
+    VALUES (%(t)s, %(serial)s::bytea, 'usr_00000001', 1, now(), now(), now() + interval '1 day');
+INSERT INTO api_client (tenant_id, client_id, name, role, created_by, created_at, updated_at)
+    VALUES (%(t)s, 'cli_1', 'erp', 'integration', 'usr_00000001', now(), now());
+INSERT INTO api_client_secret (tenant_id, client_id, secret_id, secret_hash, created_at)
+    VALUES (%(t)s, 'cli_1', '1', 'hash', now());
+INSERT INTO api_key (tenant_id, key_id, name, secret_hash, role, created_by, created_at, updated_at)
+    VALUES (%(t)s, 'aaaaaaaa', 'gate', 'hash', 'integration', 'usr_00000001', now(), now());
+INSERT INTO audit_log (tenant_id, at, actor_kind, actor_id, actor_name, action, target)
+    VALUES (%(t)s, now(), 'user', 'usr_00000001', 'Ann', 'user.created', 'usr_00000001');
+INSERT INTO live_ticket (tenant_id, ticket_hash, principal, expires_at)
+    VALUES (%(t)s, %(serial)s::bytea, %(data)s, now() + interval '1 minute');
+INSERT INTO idempotency (tenant_id, actor, key, route, request_hash) VALUES (%(t)s, 'usr_00000001', 'k', 'POST /', 'h')
 """
 _TELEMETRY = """
 INSERT INTO telemetry.position (ts, seq, lat, lon, received_at, tenant_id, device_id, boot)
@@ -58,7 +75,7 @@ def fill(owner_url: str) -> None:
     with psycopg.connect(owner_url, autocommit=True) as conn:
         for number, tenant in enumerate(TENANTS):
             parts = {"t": tenant, "only": f"only-{tenant}", "serial": f"{number + 1:02x}", "data": Jsonb({})}
-            for statement in (*_REGISTRY.split(";"), *_TELEMETRY.split(";")):
+            for statement in (_REGISTRY + _ACCESS + ";" + _TELEMETRY).split(";"):
                 conn.execute(statement, parts)
         conn.execute("SELECT telemetry.claim_rollups(1000)")
         conn.execute("SELECT telemetry.refresh_rollups()")

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.db
 ACME, GLOBEX = catalog.TENANTS
 READABLE = {
     *("tenant", "device", "certificate", "device_state", "presence", "device_event", "dead_letter", "device_seen"),
+    *("user_account", "user_session", "api_client", "api_client_secret", "api_key", "audit_log", "idempotency"),
     *("positions", "metrics", "positions_1m", "positions_1h", "metrics_1m", "metrics_1h"),
 }
 
@@ -122,6 +123,16 @@ def test_the_leaking_predicate_does_leak_through_a_view_without_a_barrier(databa
         "SELECT * FROM pg_statistic",
         "SELECT telemetry.apply_retention(1, 1, '{}', '{}')",
         "SELECT * FROM outbox",
+        "SELECT password_hash FROM user_account",
+        "SELECT secret_hash FROM api_client_secret",
+        "SELECT secret_hash FROM api_key",
+        "SELECT token_hash FROM user_session",
+        "SELECT principal FROM live_ticket",
+        "SELECT * FROM login_throttle",
+        "UPDATE user_account SET email = 'eve@example.com'",
+        "UPDATE api_key SET secret_hash = 'x'",
+        "UPDATE audit_log SET actor_id = 'eve'",
+        "DELETE FROM audit_log",
         "LOCK TABLE telemetry.position",
     ],
 )
