@@ -57,7 +57,7 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Whoever a request speaks for. `tenant` is None for an operator; `expires_at` None: as long as the account lives."""
+    """Whoever a request speaks for. `tenant` is None for an operator; `expires_at` None: while the account lives."""
 
     kind: Literal["user", "client", "key"]
     id: str
@@ -70,3 +70,11 @@ class Principal:
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in browser: whom it speaks for, and the token every change must carry beside the cookie."""
+
+    principal: Principal
+    csrf: str

@@ -1,0 +1,133 @@
+"""Errors as problem details (RFC 9457): `application/problem+json` with a stable `code`.
+
+A client relies on `status` and `code`; `detail` is for people and says what was wrong and what is allowed.
+"""
+
+import http
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from api.http.errors import TooMany
+from core.errors import MilkrunError
+
+STATUS = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "precondition_failed": 412,
+    "invalid": 422,
+    "too_many": 429,
+    "unavailable": 503,
+}
+_CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+_log = structlog.get_logger()
+
+
+class FieldError(BaseModel):
+    """One thing that was wrong: where it was (`in`: path, query, header, body), at which key, and what is allowed."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    where: str = Field(alias="in")
+    at: str
+    message: str
+
+
+class Problem(BaseModel):
+    """The body of every error."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[FieldError] | None = None
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    errors: list[FieldError] | None = None,
+) -> JSONResponse:
+    body = Problem(
+        type=f"urn:milkrun:problem:{code}",
+        title=http.HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        instance=request.url.path,
+        request_id=getattr(request.state, "request_id", ""),
+        errors=errors,
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True, by_alias=True),
+        status,
+        dict(headers or {}),
+        media_type="application/problem+json",
+    )
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route or an app: problem details for these statuses."""
+    return {
+        status: {
+            "description": http.HTTPStatus(status).phrase,
+            "model": Problem,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem."""
+    app.add_exception_handler(MilkrunError, _ours)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _bug)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MilkrunError)
+    headers = {}
+    if error.kind == "unauthorized":
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s + 0.5)))
+    return problem(request, STATUS[error.kind], error.code, str(error), headers=headers)
+
+
+async def _validation(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        FieldError(where=str(e["loc"][0]), at=".".join(str(part) for part in e["loc"][1:]), message=e["msg"])
+        for e in error.errors()
+    ]
+    detail = "; ".join(f"{e.where} {e.at}: {e.message}" for e in errors)
+    return problem(request, 422, "invalid_request", detail, errors=errors)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    code = _CODE_OF_STATUS.get(error.status_code, "bad_request")
+    return problem(request, error.status_code, code, str(error.detail), headers=error.headers)
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    _log.error("api.bug", path=request.url.path, error=repr(error), exc_info=error)
+    return problem(request, 500, "internal", "Milkrun made a mistake; the request id finds it in the log")

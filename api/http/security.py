@@ -1,0 +1,156 @@
+"""Who is calling, and whether this route is his. Each route names the scope it needs; one without fails a test."""
+
+import hmac
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Header, Query, Request, Security
+from fastapi.security import APIKeyCookie, OAuth2, SecurityScopes
+
+from api.access import Principal, Scope, Session
+from api.http.errors import TenantRequired, Unauthorized, UnknownTenant
+from core.errors import Forbidden
+from core.tenancy import InvalidName, TenantId, Thing, device_id, tenant_id
+
+COOKIE = "milkrun_session"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_bearer = OAuth2(
+    scheme_name="oauth2",
+    flows={"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {str(s): str(s) for s in Scope}}},
+    description="Access token of POST /oauth/token, or an API key, as `Authorization: Bearer ...`",
+    auto_error=False,
+)
+_cookie = APIKeyCookie(
+    name=COOKIE,
+    scheme_name="session",
+    description="Signed in by POST /v1/session; changes carry X-CSRF-Token",
+    auto_error=False,
+)
+
+
+class InsufficientScope(Forbidden):
+    """The caller is known and does not have the scope this route needs."""
+
+    code = "insufficient_scope"
+
+
+class CsrfRefused(Forbidden):
+    """A change that came with a cookie, without the proof that our own page sent it."""
+
+    code = "csrf_refused"
+
+
+class DeviceNotFound(UnknownTenant):
+    """No such device, or another tenant's; both read the same."""
+
+    code = "device_not_found"
+
+
+class Authenticator(Protocol):
+    """`api.identity` seen from here. Both raise Unauthorized."""
+
+    async def by_bearer(self, token: str) -> Principal: ...
+
+    async def by_session(self, cookie: str) -> Session: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who sent this request, and in which tenant he acts."""
+
+    principal: Principal
+    chosen: TenantId | None
+    request_id: str
+    ip: str
+
+    @property
+    def tenant(self) -> TenantId:
+        """Raises TenantRequired for an operator who named none."""
+        if self.chosen is None:
+            raise TenantRequired("this belongs to a tenant: name it in the header Milkrun-Tenant or as ?tenant=")
+        return self.chosen
+
+    def device(self, name: str) -> Thing:
+        """The thing a path means by `truck-17` or `acme:truck-17`; raises DeviceNotFound for what cannot be his."""
+        tenant, colon, device = name.rpartition(":")
+        try:
+            thing = Thing(tenant_id(tenant) if colon else self.tenant, device_id(device))
+        except InvalidName as error:
+            raise DeviceNotFound(f"there is no device {name[:100]!r}") from error
+        mine = self.principal.tenant if self.chosen is None else self.chosen
+        if mine is not None and thing.tenant != mine:
+            raise DeviceNotFound(f"there is no device {name[:100]!r}")
+        return thing
+
+
+def needs(scope: Scope) -> Any:
+    """The type of a route's caller: Annotated with what this gives for the scope the route needs."""
+    return Security(_authorise, scopes=[str(scope)])
+
+
+async def _public() -> None:
+    """Nobody need be signed in here; said openly, so that no route is open by oversight."""
+
+
+PUBLIC = Depends(_public)
+
+
+async def authenticate(request: Request, authenticator: Authenticator) -> Principal:
+    """Whom the request's Authorization header or session cookie speaks for. Raises Unauthorized, CsrfRefused."""
+    if authorization := request.headers.get("authorization"):
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthorized("the Authorization header is written: Bearer TOKEN")
+        return await authenticator.by_bearer(token.strip())
+    if cookie := request.cookies.get(COOKIE):
+        session = await authenticator.by_session(cookie)
+        if request.method not in _SAFE:
+            _require_own_page(request, session)
+        return session.principal
+    raise Unauthorized("sign in, or send an access token: Authorization: Bearer TOKEN")
+
+
+async def _authorise(
+    request: Request,
+    required: SecurityScopes,
+    _token: Annotated[str | None, Depends(_bearer)],
+    _session: Annotated[str | None, Depends(_cookie)],
+    milkrun_tenant: Annotated[str | None, Header(description="Tenant an operator acts in", max_length=64)] = None,
+    tenant: Annotated[str | None, Query(description="The same, where no header can be set", max_length=64)] = None,
+) -> Caller:
+    services = request.app.state.services
+    principal = await authenticate(request, services.identity)
+    for scope in required.scopes:
+        if not principal.may(Scope(scope)):
+            raise InsufficientScope(f"this needs the scope {scope}; {principal.name or principal.id} has not got it")
+    return Caller(
+        principal=principal,
+        chosen=choose_tenant(principal, milkrun_tenant or tenant),
+        request_id=request.state.request_id,
+        ip=request.client.host if request.client else "",
+    )
+
+
+def choose_tenant(principal: Principal, named: str | None) -> TenantId | None:
+    """The tenant a request acts in. Raises UnknownTenant when it is not the caller's."""
+    if principal.tenant is not None:
+        if named is not None and named != principal.tenant:
+            raise UnknownTenant(f"there is no tenant {named[:64]!r}")
+        return principal.tenant
+    if named is None:
+        return None
+    try:
+        return tenant_id(named)
+    except InvalidName as error:
+        raise UnknownTenant(f"there is no tenant {named[:64]!r}") from error
+
+
+def _require_own_page(request: Request, session: Session) -> None:
+    sent = request.headers.get("x-csrf-token", "")
+    if not hmac.compare_digest(sent.encode(), session.csrf.encode()):
+        raise CsrfRefused("a change by a signed-in browser carries the X-CSRF-Token of GET /v1/session")
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise CsrfRefused(f"{origin[:200]} is not the origin of this API")

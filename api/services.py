@@ -1,0 +1,37 @@
+"""What routes are given: built once by `api.process`, found in `request.app.state.services`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.http.security import Authenticator
+from core.bus import Bus
+from core.clock import Clock
+from core.db import Database
+from core.settings import Settings
+from provisioning.service import ProvisioningService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """`app` is the tenants' door; `operator` serves sign-in and tenants themselves; `ingest` replays dead letters."""
+
+    settings: Settings
+    app: Database
+    operator: Database
+    ingest: Database
+    bus: Bus
+    provisioning: ProvisioningService
+    identity: Authenticator
+    clock: Clock
+
+
+def _services(request: Request) -> Services:
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+Given = Annotated[Services, Depends(_services)]
+"""In a route: `services: Given`."""
