@@ -1,15 +1,19 @@
 """The application: middleware, routers, error handlers. Nothing is built here that needs closing."""
 
 import uuid
+from collections.abc import Sequence
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.http import problems
+from api.http import health, problems
 from api.services import Services
 
 API_VERSION = "1.0.0"
+
+# Every surface of the API, in the order of the document. A further package is a further line.
+ROUTERS: Sequence[APIRouter] = (health.router,)
 
 
 class RequestIds:
@@ -38,4 +42,6 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)
     app.add_middleware(RequestIds)
     problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
     return app

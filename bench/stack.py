@@ -25,11 +25,15 @@ _START_S = 120.0
 
 
 @contextlib.contextmanager
-def running(extra: Mapping[str, str] | None = None) -> Iterator["Stack"]:
-    """`milkrun up` in a temporary folder with the shipped settings and `extra` ones; stopped and removed at the end."""
+def running(extra: Mapping[str, str] | None = None, *, api: bool = False) -> Iterator["Stack"]:
+    """`milkrun up` in a temporary folder with the shipped settings and `extra` ones; stopped and removed at the end.
+
+    Without `api` neither the API runs nor anybody it serves, so that figures of the way in stay comparable.
+    """
     folder = Path(tempfile.mkdtemp(prefix="milkrun-bench-"))
     folder.chmod(0o755)
     command = [sys.executable, "-m", "cli.main", "up", "--data", str(folder / "data"), "--mqtt-port", "0"]
+    command.append("--api" if api else "--no-api")
     with (folder / "up.log").open("w") as log:
         up = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **(extra or {})})
     try:

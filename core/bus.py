@@ -64,6 +64,13 @@ class Bus:
     async def close(self) -> None:
         await self._redis.aclose()
 
+    async def ping(self) -> None:
+        """Raises BusUnavailable when Redis does not answer."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            raise BusUnavailable(f"Redis does not answer: {error}") from error
+
     def partition(self, key: str) -> int:
         """The partition of a device's events: the same for every process of a deployment."""
         if key.startswith("#"):

@@ -13,9 +13,10 @@ from cli.stack.process import LOOPBACK, claim_port
 from cli.stack.servers.broker import KINDS, BrokerPart, choose
 from cli.stack.servers.postgres import Postgres
 from cli.stack.servers.redis import Redis
-from cli.stack.services import SERVICES, Facts, ServicePart, environment, login_variable
+from cli.stack.services import API, SERVICES, Facts, ServicePart, environment, login_variable
 from cli.stack.state import DataFolder, MqttAddress, StackFile
 from cli.stack.supervise import Supervisor
+from cli.stack.web import Web
 from core.db import DatabaseUnavailable
 from core.migrate import ROLES, grant_logins, has_timescale, migrate
 from core.settings import Settings
@@ -29,10 +30,12 @@ type Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where devices connect. Port 0 = the port of last time if free, else any."""
+    """Where devices and people connect. Port 0 = the port of last time if free, else any; `api_port` None = no API."""
 
     mqtt_address: str
     mqtt_port: int
+    api_address: str
+    api_port: int | None
 
 
 class LocalStack:
@@ -50,6 +53,7 @@ class LocalStack:
     def start(self) -> StackFile:
         """Start every part and write stack.json. Raises the errors of the part that does not start."""
         device_port, service_port = self._claim_ports()
+        web = self._claim_web()
         owner_url = self._postgres()
         redis_url = self._redis()
         role_urls = self._schema(owner_url)
@@ -66,10 +70,10 @@ class LocalStack:
             crl_file=authority.paths.crl,
             ca_dir=authority.paths.root,
         )
-        self._services(facts, authority)
+        self._services(facts, authority, web)
         stack = StackFile(
-            api_url=None,
-            console_url=None,
+            api_url=web.url if web else None,
+            console_url=f"{web.url}/" if web else None,
             mqtt=MqttAddress(_reachable(self._listen.mqtt_address), device_port, str(authority.paths.ca_cert)),
             database_url=owner_url,
             redis_url=redis_url,
@@ -78,6 +82,8 @@ class LocalStack:
             admin=None,
         )
         ours = {"MILKRUN_DATABASE_URL": owner_url, **environment(facts, certificate=None)}
+        if web:
+            ours |= web.variables()
         self._folder.publish(stack, ours)
         return stack
 
@@ -90,6 +96,14 @@ class LocalStack:
             self._folder.remember_port(name, port)
             ports.append(port)
         return ports[0], ports[1]
+
+    def _claim_web(self) -> Web | None:
+        if self._listen.api_port is None:
+            return None
+        preferred = self._folder.remembered_port("api")
+        port = claim_port(self._listen.api_port, "the API", "--api-port", preferred=preferred)
+        self._folder.remember_port("api", port)
+        return Web(self._folder, self._listen.api_address, port)
 
     def _postgres(self) -> str:
         if self._settings.database.url:
@@ -163,15 +177,21 @@ class LocalStack:
                 done(launch.note())
         return kind
 
-    def _services(self, facts: Facts, authority: CertificateAuthority) -> None:
+    def _services(self, facts: Facts, authority: CertificateAuthority, web: Web | None) -> None:
         for service in SERVICES:
+            if service.name == API and web is None:
+                continue
             with self._progress(service.name) as done:
                 certificate = authority.ensure_service(service.certificate) if service.certificate else None
                 variables = environment(facts, roles=service.roles, certificate=certificate)
+                if service.name == API and web is not None:
+                    variables |= web.variables()
                 log = self._folder.logs / f"{service.name}.log"
                 port = self._preferred(f"metrics-{service.name}")
                 self._supervisor.start(ServicePart(service, variables, log=log, metrics_port=port))
                 self._folder.remember_port(f"metrics-{service.name}", port)
+                if service.name == API and web is not None:
+                    done(web.url)
                 done(f"metrics on http://{LOOPBACK}:{port}/metrics")
 
 

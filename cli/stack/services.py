@@ -25,11 +25,15 @@ class Service:
     certificate: str | None = None
 
 
+API = "api"
+"""The one service that can be left out."""
+
 # Started in this order, stopped together. A further process is a further line.
 SERVICES = (
     Service("provisioning", "provisioning", ("milkrun_app", "milkrun_operator")),
     Service("broker", "broker", ("milkrun_operator",), "svc-broker"),
     Service("ingest", "ingest", ("milkrun_ingest",), "svc-ingest"),
+    Service(API, "api", ("milkrun_app", "milkrun_ingest", "milkrun_operator")),
 )
 
 

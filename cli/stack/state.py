@@ -31,12 +31,14 @@ class MqttAddress(msgspec.Struct, frozen=True):
 
 
 class Admin(msgspec.Struct, frozen=True):
+    """An API client that may do everything in every tenant: for this machine's own scripts."""
+
     client_id: str
     client_secret: str
 
 
 class StackFile(msgspec.Struct, frozen=True, kw_only=True):
-    """`stack.json`: how to reach a running stack. A part this version does not have is null."""
+    """`stack.json`: how to reach a running stack. What belongs to the API is null where it was told not to run."""
 
     api_url: str | None
     console_url: str | None
@@ -74,7 +76,9 @@ class DataFolder:
         self.stack_file = self.path / "stack.json"
         self.logs = self.path / "logs"
         self.ca = self.path / "ca"
+        self.basemap = self.path / "district" / "basemap.geojson"
         self._secrets = self.path / "secrets"
+        self.keys = self._secrets / "keys"
         self._run = self.path / "run"
         self._environment = self._secrets / "environment.json"
 

@@ -23,22 +23,32 @@ from core import settings
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Data folder (default: MILKRUN_DATA, else .milkrun).", show_default=False)
 ]
+ApiPortOption = Annotated[
+    int,
+    typer.Option(
+        "--api-port",
+        min=0,
+        max=65535,
+        help="Port of the API and the console; 0 = that of last time, else any free one.",
+    ),
+]
 _DOWN_TIMEOUT_S = 180.0
 
 
 def up(
     data: DataOption = None,
-    api_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the API; this version has none yet and leaves it unused.")
-    ] = 0,
+    api_port: ApiPortOption = 0,
     mqtt_port: Annotated[int, typer.Option(min=0, max=65535, help="Port devices connect to; 0 = any free one.")] = 8883,
+    api_address: Annotated[
+        str, typer.Option(help="Address the API and the console listen on; 0.0.0.0 = every one.")
+    ] = LOOPBACK,
     mqtt_address: Annotated[str, typer.Option(help="Address devices connect to; 0.0.0.0 = every one.")] = LOOPBACK,
+    api: Annotated[bool, typer.Option("--api/--no-api", help="Serve the API and the console.")] = True,
 ) -> None:
     """Start PostgreSQL, Redis, the broker and Milkrun's services, and stay until Ctrl-C.
 
     When all of it is ready, DIR/stack.json says how to connect. A second start on the same folder keeps all data.
     """
-    del api_port
     console = Console(highlight=False, soft_wrap=True)
     folder = DataFolder(data_folder(data))
     loaded = settings.load()
@@ -48,7 +58,7 @@ def up(
         supervisor = Supervisor(folder, lambda line: console.print(line, markup=False))
         try:
             with stop_on_signal() as asked:
-                listen = Listen(mqtt_address, mqtt_port)
+                listen = Listen(mqtt_address, mqtt_port, api_address, api_port if api else None)
                 stack = LocalStack(folder, loaded, supervisor, listen, _Progress(console)).start()
                 _say_ready(console, folder, stack)
                 supervisor.watch(asked)
@@ -90,14 +100,19 @@ def _clear(folder: DataFolder, console: Console) -> None:
 
 
 def _say_ready(console: Console, folder: DataFolder, stack: StackFile) -> None:
-    console.print(
-        f"\nMilkrun is ready. {folder.stack_file} says how to connect.\n"
-        f"  a tenant and a device:  milkrun tenant add acme --data {folder.path}\n"
-        f"                          milkrun device add acme truck-17 --out truck-17 --data {folder.path}\n"
-        f"  devices connect to:     {stack.mqtt.host}:{stack.mqtt.port} (MQTT 5 or 3.1.1 over TLS)\n"
-        "Ctrl-C stops everything.",
-        markup=False,
-    )
+    data = f"--data {folder.path}"
+    lines = [
+        f"\nMilkrun is ready. {folder.stack_file} says how to connect.",
+        f"  a tenant and a device:  milkrun tenant add acme {data}",
+        f"                          milkrun device add acme truck-17 --out truck-17 {data}",
+        f"  devices connect to:     {stack.mqtt.host}:{stack.mqtt.port} (MQTT 5 or 3.1.1 over TLS)",
+    ]
+    if stack.console_url:
+        lines += [
+            f"  the console:            {stack.console_url}",
+            f"  who may sign in there:  milkrun user add acme ann@example.com --role tenant_admin {data}",
+        ]
+    console.print("\n".join([*lines, "Ctrl-C stops everything."]), markup=False)
 
 
 class _Progress:

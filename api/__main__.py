@@ -1,0 +1,17 @@
+"""The API process: `python -m api`."""
+
+import uvloop
+
+from api.process import run
+from core import logs, metrics, settings
+
+
+def main() -> None:
+    config = settings.load()
+    logs.configure(level=config.log.level, json=config.log.json_lines, process="api")
+    metrics.serve(config.metrics)
+    uvloop.run(run(config))
+
+
+if __name__ == "__main__":
+    main()
