@@ -146,6 +146,22 @@ class IdentitySettings(_Group):
 
 class LiveSettings(_Group):
     tick_ms: int = Field(50, ge=1, le=1000, description="events of this long travel in one frame")
+    history_events: int = Field(50_000, ge=100, description="events kept of a channel, for clients that come back")
+    history_s: int = Field(300, ge=10, description="kept this long after a channel's last event or last subscriber")
+    recover_events: int = Field(
+        10_000, ge=1, description="events replayed to a client that comes back; more: a snapshot"
+    )
+    conflate_above_bytes: int = Field(
+        262_144, ge=4096, description="waiting for a slow client above this: positions become the latest per device"
+    )
+    queue_bytes: int = Field(1_048_576, ge=8192, description="waiting for a slow client above this: it is cut")
+    stall_s: float = Field(10.0, ge=0.5, description="a client that takes nothing for so long is cut")
+    ping_s: float = Field(25.0, ge=0.1, description="pause between pings on a live connection")
+    recheck_s: float = Field(3.0, ge=0.1, description="pause between looks at the rights of live connections")
+    drain_s: float = Field(5.0, ge=0, description="over this long a stopping process asks its clients to come back")
+    connections_per_principal: int = Field(50, ge=1, description="live connections of one user, client or key")
+    connections_per_tenant: int = Field(5000, ge=1, description="live connections of one tenant")
+    subscriptions: int = Field(16, ge=1, le=1000, description="subscriptions of one live connection")
 
 
 class ConsoleSettings(_Group):
