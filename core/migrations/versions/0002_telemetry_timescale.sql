@@ -50,8 +50,8 @@ DECLARE
     dropped int := 0;
     rollup  text;
 BEGIN
-    SELECT count(*) INTO dropped FROM public.drop_chunks('telemetry.position', make_interval(days => longest));
-    PERFORM public.drop_chunks('telemetry.metric', make_interval(days => longest));
+    SELECT (SELECT count(*) FROM public.drop_chunks('telemetry.position', make_interval(days => longest)))
+         + (SELECT count(*) FROM public.drop_chunks('telemetry.metric', make_interval(days => longest))) INTO dropped;
     DELETE FROM telemetry.position p USING unnest(tenants, days) AS k(t, d)
         WHERE p.tenant_id = k.t AND d < longest AND p.ts < now() - make_interval(days => d);
     DELETE FROM telemetry.metric p USING unnest(tenants, days) AS k(t, d)
