@@ -67,6 +67,8 @@ class Principal:
     name: str = ""
     sites: frozenset[str] = field(default_factory=frozenset)
     expires_at: datetime | None = None
+    generation: int = 0
+    """of the account, when this principal was made: what changes its rights or password raises it and voids this"""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes

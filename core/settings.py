@@ -134,6 +134,13 @@ class ApiSettings(_Group):
     client_burst: int = Field(200, ge=1, description="requests one user, client or key may send at once")
     tenant_rate: float = Field(500.0, gt=0, description="requests per second of one tenant, sustained")
     tenant_burst: int = Field(2000, ge=1, description="requests one tenant may send at once")
+    address_rate: float = Field(
+        20.0, gt=0, description="requests per second of one network address, sustained, where nobody is signed in"
+    )
+    address_burst: int = Field(100, ge=1, description="such requests one network address may send at once")
+    trusted_proxies: list[str] = Field(
+        [], description="addresses whose X-Forwarded-For and -Proto are believed (JSON list)"
+    )
     idempotency_hours: float = Field(24.0, gt=0, description="an Idempotency-Key is remembered this long")
 
 
@@ -142,6 +149,14 @@ class IdentitySettings(_Group):
     issuer: str = Field("", description="`iss` of access tokens; empty = the API's public URL")
     audience: str = Field("milkrun", description="`aud` of access tokens")
     token_ttl_s: int = Field(900, ge=30, le=86_400, description="an access token is good for this long")
+    key_lead_s: float = Field(300.0, ge=5, description="a new signing key is published this long before it signs")
+    session_idle_s: int = Field(43_200, ge=60, description="a session that is not used for this long is over")
+    session_max_s: int = Field(604_800, ge=60, description="a session is over after this, however busy it is")
+    login_attempts: int = Field(10, ge=2, le=1000, description="wrong passwords in a row before an account is locked")
+    lock_s: int = Field(900, ge=1, description="an account is locked this long; wrong passwords count for as long")
+    address_attempts: int = Field(50, ge=1, description="failed sign-ins one network address has per address_window_s")
+    address_window_s: int = Field(900, ge=1, description="time in which these come back, evenly")
+    secret_overlap_hours: float = Field(24.0, ge=0, description="after a rotation a client's old secret works this long")
 
 
 class LiveSettings(_Group):
@@ -154,7 +169,7 @@ class LiveSettings(_Group):
     conflate_above_bytes: int = Field(
         262_144, ge=4096, description="waiting for a slow client above this: positions become the latest per device"
     )
-    queue_bytes: int = Field(1_048_576, ge=8192, description="waiting for a slow client above this: it is cut")
+    queue_bytes: int = Field(4_194_304, ge=8192, description="waiting for a slow client above this: it is cut")
     stall_s: float = Field(10.0, ge=0.5, description="a client that takes nothing for so long is cut")
     ping_s: float = Field(25.0, ge=0.1, description="pause between pings on a live connection")
     recheck_s: float = Field(3.0, ge=0.1, description="pause between looks at the rights of live connections")
@@ -167,6 +182,8 @@ class LiveSettings(_Group):
 class ConsoleSettings(_Group):
     folder: Path | None = Field(None, description="built console (console/dist); unset = the API serves none")
     tiles_url: str = Field("", description="raster, vector or PMTiles URL of the base map; empty = the basemap file")
+    tiles_kind: Literal["raster", "vector", "pmtiles", "style"] = Field("raster", description="what tiles_url is")
+    tiles_max_zoom: int = Field(19, ge=1, le=24, description="deepest zoom the tile server has")
     tiles_attribution: str = Field("", description="whom the tile server wants named on the map")
     basemap_file: Path | None = Field(None, description="GeoJSON of roads to draw where there is no tile server")
 
