@@ -5,7 +5,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.http.limits import Limits
 from api.http.security import Authenticator
+from api.http.store import RequestStore
 from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
@@ -24,6 +26,8 @@ class Services:
     bus: Bus
     provisioning: ProvisioningService
     identity: Authenticator
+    limits: Limits
+    requests: RequestStore
     clock: Clock
 
 

@@ -156,7 +156,9 @@ class IdentitySettings(_Group):
     lock_s: int = Field(900, ge=1, description="an account is locked this long; wrong passwords count for as long")
     address_attempts: int = Field(50, ge=1, description="failed sign-ins one network address has per address_window_s")
     address_window_s: int = Field(900, ge=1, description="time in which these come back, evenly")
-    secret_overlap_hours: float = Field(24.0, ge=0, description="after a rotation a client's old secret works this long")
+    secret_overlap_hours: float = Field(
+        24.0, ge=0, description="after a rotation a client's old secret works this long"
+    )
 
 
 class LiveSettings(_Group):

@@ -84,6 +84,10 @@ class ProvisioningService:
         async with self._operator.unscoped(reason="the operator's list of tenants") as tx:
             return await self._store.tenants(tx)
 
+    async def has_tenant(self, tenant: TenantId) -> bool:
+        async with self._app.tenant(tenant) as tx:
+            return await self._store.tenant_exists(tx)
+
     async def add_devices(
         self,
         tenant: TenantId,
