@@ -114,7 +114,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MilkrunError)
     headers = {}
     if error.kind == "unauthorized":
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.code == "invalid_token" else "Bearer"
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s + 0.5)))
     return problem(request, STATUS[error.kind], error.code, str(error), headers=headers)

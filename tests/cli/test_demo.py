@@ -64,6 +64,9 @@ def data(work_dir: Path) -> Iterator[Path]:
 def test_the_demo_ends_by_itself_with_everything_counted(data: Path) -> None:
     output = Milkrun("demo", "--seconds", "6", "--trucks", "4", "--data", str(data)).wait()
     assert "4 with certificates in tenant demo" in output
+    assert re.search(
+        r"Watch them +http://127\.0\.0\.1:\d+/\n +sign in as demo@milkrun\.example\n +password +\S{20,}", output
+    )
     assert counted(output, "samples sent") >= counted(output, "committed") > 8
     assert counted(output, "lost") == 0
     assert counted(output, "duplicates") == 0
