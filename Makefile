@@ -3,7 +3,7 @@
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup console demo test check bench lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -15,7 +15,10 @@ help:
 setup: ## make .venv from requirements.lock (Python 3.12 or newer; no root, no Docker)
 	@scripts/setup
 
-demo: setup ## start everything, drive trucks through it, show what arrived
+console: setup ## build the fleet console into console/dist (Node from PATH, else from a wheel)
+	@scripts/console
+
+demo: setup console ## start everything, drive trucks through it, show what arrived
 	@$(BIN)/milkrun demo $(ARGS)
 
 ##@ Work on it

@@ -1,0 +1,3 @@
+export default function AdminPage({ page }: { page: string | undefined }) {
+  return <h1>{page}</h1>;
+}
