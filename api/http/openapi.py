@@ -11,10 +11,11 @@ from fastapi.routing import APIRoute
 from api.http import problems
 from api.http.problems import Problem
 from api.http.security import PUBLIC, Access, declared
+from api.version import VERSION
 
 type Json = dict[str, Any]
 
-VERSION = "1.0.0"
+
 _ABOUT = """Fleets, their devices and what these report, live and stored.
 
 Every list comes in pages (`limit`, `cursor`), every error as problem details (RFC 9457) with a stable `code`, times as
