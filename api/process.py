@@ -17,6 +17,9 @@ from api.http.limits import Limits
 from api.http.security import Authenticator
 from api.http.store import RequestStore
 from api.identity.service import identity
+from api.live.protocol import MAX_MESSAGE_BYTES
+from api.live.service import Live
+from api.live.socket import PONG_WITHIN_S, LiveSocket
 from api.services import Services
 from core.bus import Bus
 from core.clock import utc_now
@@ -71,6 +74,8 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
         if known is None:
             known = await opened.enter_async_context(identity(app=app, operator=operator, settings=settings))
         authority = CertificateAuthority.open(settings.provisioning.ca_dir, settings=settings.provisioning)
+        live = Live(settings=settings, bus=bus, app=app, operator=operator, rights=known, clock=utc_now)
+        opened.push_async_callback(live.close)
         yield Services(
             settings=settings,
             app=app,
@@ -83,6 +88,7 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             identity=known,
             limits=Limits(limiter, settings.api),
             requests=RequestStore(app, operator, timedelta(hours=settings.api.idempotency_hours)),
+            live=live,
             clock=utc_now,
         )
 
@@ -93,7 +99,12 @@ def server(app: FastAPI, settings: Settings) -> HttpServer:
         host=settings.api.host,
         port=settings.api.port,
         http="httptools",
-        ws="websockets-sansio",
+        ws=LiveSocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=settings.live.ping_s,
+        ws_ping_timeout=PONG_WITHIN_S,
+        # Each client's own compression of frames that all share would cost more than everything else together.
+        ws_per_message_deflate=False,
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -112,11 +123,12 @@ async def run(settings: Settings) -> None:
         serving = asyncio.ensure_future(http.serve())
 
         async def drain() -> None:
+            given.live.drain()
             http.should_exit = True
             await asyncio.wait([serving])
             _log.info("api.drained")
 
-        await until_stopped(serving, _forget_requests(given), before_cancel=drain)
+        await until_stopped(serving, given.live.run(), _forget_requests(given), before_cancel=drain)
 
 
 async def _forget_requests(given: Services) -> None:

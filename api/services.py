@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from api.http.limits import Limits
 from api.http.security import Authenticator
 from api.http.store import RequestStore
+from api.live.service import Live
 from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
@@ -28,6 +29,7 @@ class Services:
     identity: Authenticator
     limits: Limits
     requests: RequestStore
+    live: Live
     clock: Clock
 
 

@@ -1,7 +1,7 @@
 """Who is calling, and whether this route is his. Each route names the scope it needs; one without fails a test."""
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
@@ -55,11 +55,13 @@ class DeviceNotFound(UnknownTenant):
 
 
 class Authenticator(Protocol):
-    """`api.identity` seen from here. Both raise Unauthorized."""
+    """`api.identity` seen from here. The first two raise Unauthorized."""
 
     async def by_bearer(self, token: str) -> Principal: ...
 
     async def by_session(self, cookie: str) -> Session: ...
+
+    async def still_valid(self, principals: Sequence[Principal]) -> list[bool]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,15 @@ async def _public(connection: HTTPConnection) -> None:
 
 
 PUBLIC = Depends(_public)
+
+
+async def _at_its_own_door() -> None:
+    """The route itself finds out who calls: a socket may say so with its first message only."""
+
+
+def within(scope: Scope) -> Any:
+    """For a route that checks by itself that its caller has `scope`."""
+    return Security(_at_its_own_door, scopes=[str(scope)])
 
 
 async def authenticate(connection: HTTPConnection, authenticator: Authenticator) -> Principal:
@@ -177,7 +188,7 @@ def declared(route: BaseRoute) -> Access | None:
     if not isinstance(route, APIRoute | APIWebSocketRoute):
         return None
     said = list(_flat(route.dependant))
-    needed = [each for each in said if each.call is _authorise]
+    needed = [each for each in said if each.call in {_authorise, _at_its_own_door}]
     if needed:
         return Access(False, tuple(Scope(scope) for each in needed for scope in each.own_oauth_scopes or ()))
     return Access(True) if any(each.call is _public for each in said) else None

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,9 @@ class Tokens:
 
     async def by_session(self, cookie: str) -> Session:
         raise Unauthorized("this session is over")
+
+    async def still_valid(self, principals: Sequence[Principal]) -> list[bool]:
+        return [principal in self.known.values() for principal in principals]
 
 
 @dataclass
@@ -81,11 +84,15 @@ async def api(api_settings: Settings) -> AsyncIterator[Api]:
         http = server(create_app(given), api_settings)
         listener = socket.create_server(("127.0.0.1", 0))
         serving = asyncio.create_task(http.serve(sockets=[listener]))
+        live = asyncio.create_task(given.live.run())
         try:
             while not http.started:  # noqa: ASYNC110  uvicorn tells it by this flag alone
                 await asyncio.sleep(0.01)
             yield Api(f"http://127.0.0.1:{listener.getsockname()[1]}", given, tokens)
         finally:
+            given.live.drain()
             http.should_exit = True
             await serving
+            live.cancel()
+            await asyncio.wait([live])
             listener.close()
