@@ -112,7 +112,7 @@ async def token(request: Request, identity: Identity) -> JSONResponse:
     return JSONResponse(answer.model_dump(), headers=_NO_STORE)
 
 
-@router.get("/.well-known/jwks.json", summary="Public keys of access tokens")
+@router.get("/.well-known/jwks.json", summary="Public keys of access tokens", response_model=Jwks)
 async def jwks(identity: Identity) -> JSONResponse:
     """A new key is here well before it signs, so this may be cached for a minute; read it again at an unknown `kid`."""
     seconds = min(60, int(identity.settings.key_lead_s / 2))
