@@ -8,19 +8,28 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
-from api.http import health, openapi, problems
+from api.http import console, health, openapi, problems
+from api.http.assets import Pages
 from api.http.bodies import Bodies
 from api.http.entrance import Entrance
 from api.http.etags import Conditional
 from api.http.idempotency import Idempotent
 from api.http.security import declared
 from api.identity import routes as identity
+from api.live import sse, websocket
 from api.services import Services
 from core.settings import ApiSettings, Settings
 
 # Every surface of the API, in the order of the document. A further one is a further line; each router states its own
 # prefix and tags and includes no other.
-ROUTERS: Sequence[APIRouter] = (*identity.ROUTERS, health.router, openapi.router)
+ROUTERS: Sequence[APIRouter] = (
+    *identity.ROUTERS,
+    websocket.router,
+    sse.router,
+    console.router,
+    health.router,
+    openapi.router,
+)
 
 _EXPOSED = ("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID")
 _ACCEPTED = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "Milkrun-Tenant", "X-Request-ID")
@@ -29,6 +38,7 @@ _ACCEPTED = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "M
 def create_app(services: Services) -> FastAPI:
     app = bare_app()
     app.state.services = services
+    app.router.default = Pages(services.settings, not_found=app.router.default)
     _add_layers(app, services.settings)
     return app
 
