@@ -119,9 +119,10 @@ def rotate(folder: Path, at: datetime, *, lead: timedelta, life: timedelta) -> t
     """Add a key, remove the files of those that are retired; the new key, and the ids of those that went."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with keyfiles.exclusive(folder):
-        now = phases([*load(folder).values()], at, lead=lead, life=life)
-        gone = [kid for kid, phase in now.items() if phase is Phase.RETIRED]
-        new = make(folder, at)
+        there = [*load(folder).values()]
+        gone = [kid for kid, phase in phases(there, at, lead=lead, life=life).items() if phase is Phase.RETIRED]
+        # Later than all that are there, whatever the clock says: their order is that of their ids.
+        new = make(folder, max([at, *(key.created_at + timedelta(seconds=1) for key in there)]))
         for kid in gone:
             (folder / f"{kid}.pem").unlink(missing_ok=True)
     return new, gone

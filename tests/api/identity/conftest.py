@@ -117,7 +117,7 @@ async def add_client(
 @pytest.fixture
 def identity_settings(api_settings: Settings, tmp_path: Path) -> Settings:
     quick = IdentitySettings(
-        keys_dir=tmp_path / "keys", key_lead_s=3, token_ttl_s=60, login_attempts=3, address_attempts=20
+        keys_dir=tmp_path / "keys", key_lead_s=6, token_ttl_s=60, login_attempts=3, address_attempts=20
     )
     # Tests ask faster than people; what limits those is proved elsewhere.
     api = api_settings.api.model_copy(update={"address_rate": 1000.0, "address_burst": 10_000})
