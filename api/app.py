@@ -35,19 +35,19 @@ _EXPOSED = ("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-
 _ACCEPTED = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "Milkrun-Tenant", "X-Request-ID")
 
 
-def create_app(services: Services) -> FastAPI:
-    app = bare_app()
+def create_app(services: Services, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
+    app = bare_app(routers)
     app.state.services = services
     app.router.default = Pages(services.settings, not_found=app.router.default)
     _add_layers(app, services.settings)
     return app
 
 
-def bare_app() -> FastAPI:
+def bare_app(routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
     """The routes and their document, without anything to answer with."""
     app = FastAPI(title="Milkrun", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     problems.install(app)
-    app.router.routes.extend(route for router in ROUTERS for route in _prepared(router.routes))
+    app.router.routes.extend(route for router in routers for route in _prepared(router.routes))
     return app
 
 
