@@ -119,7 +119,7 @@ class Publisher:
         await self._tell(delivery, Channel(thing.tenant, "vehicles"), "presence", told)
 
     async def _on_device(self, event: Event, delivery: Delivery) -> None:
-        assert isinstance(event, DeviceRegistered | DeviceStatusChanged)
+        assert isinstance(event, DeviceRegistered | DeviceStatusChanged | DeviceDescribed)
         thing = Thing.parse(event.thing)
         async with self._database.tenant(thing.tenant) as tx:
             device = await store.device(tx, thing.device)

@@ -7,9 +7,10 @@ from api.http.security import Authenticator
 from api.live import store
 from api.live.guard import Guard
 from api.live.publisher import Publisher
-from api.live.stream.hub import Hub, NoTrips
+from api.live.stream.hub import Hub
 from api.live.stream.snapshots import Line
 from api.live.tickets import Tickets
+from api.sites import NoTrips
 from core.bus import Bus
 from core.channels import Admission, Channels
 from core.clock import Clock

@@ -17,6 +17,7 @@ from api.live.stream.feed import Feed, OutOfPlace, Tick
 from api.live.stream.filters import ALL, Filter, Selection
 from api.live.stream.frames import Close, Reason
 from api.live.stream.snapshots import Line, Snapshot, Snapshots
+from api.sites import SiteView
 from core.channels import Channel, Channels, ChannelsUnavailable, Position
 from core.clock import Clock, epoch_ms
 from core.db import DatabaseUnavailable
@@ -35,19 +36,6 @@ _LINGER_S = 30.0
 _CATCH_UP_S = 2.0
 _RESTART_TRIES = 5
 _log = structlog.get_logger()
-
-
-class SiteView(Protocol):
-    """Which vehicles a site may see now: those on a trip that serves one of its sites."""
-
-    async def devices(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]: ...
-
-
-class NoTrips:
-    """Until there are trips nothing is on its way to anybody."""
-
-    async def devices(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:  # noqa: ARG002
-        return frozenset()
 
 
 class State(Protocol):

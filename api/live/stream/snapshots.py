@@ -16,6 +16,7 @@ from core.channels import Position
 QUERIES = Counter("milkrun_live_snapshot_queries_total", "Snapshots read from the database, each for all who ask then")
 
 _FRESH_S = 1.0
+_FEW = 100
 
 
 class Line(Protocol):
@@ -70,7 +71,7 @@ class Snapshots:
         if feed.position is None:
             raise OutOfPlace
         last = self._last.get(feed)
-        if last is not None and time.monotonic() - last.at < _FRESH_S and self._is_usable(feed, last):
+        if last is not None and self._is_usable(feed, last) and self._is_fresh(feed.position, last):
             return last
         running = self._running.get(feed)
         if running is None:
@@ -90,6 +91,12 @@ class Snapshots:
         snapshot = Snapshot(position, await self._load(feed), time.monotonic())
         self._last[feed] = snapshot
         return snapshot
+
+    @staticmethod
+    def _is_fresh(position: Position, snapshot: Snapshot) -> bool:
+        """Not old, and what came since is less to send than another snapshot would be."""
+        behind = position.offset - snapshot.position.offset
+        return time.monotonic() - snapshot.at < _FRESH_S and behind <= max(_FEW, len(snapshot.lines))
 
     @staticmethod
     def _is_usable(feed: Feed, snapshot: Snapshot) -> bool:

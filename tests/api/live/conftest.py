@@ -1,6 +1,7 @@
 """A fleet whose devices move: state in the database first, then the news on the bus, as ingest does it."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from psycopg.types.json import Jsonb
 from core.bus import Bus, Entry
 from core.events import (
     DeviceConnected,
+    DeviceDescribed,
     DeviceDisconnected,
     DeviceReported,
     DeviceStatusChanged,
@@ -22,7 +24,7 @@ from core.events import (
     TelemetryReceived,
     encode,
 )
-from core.settings import Settings
+from core.settings import LiveSettings, Settings
 from core.telemetry import Position, Sample
 
 _STATE = """
@@ -105,7 +107,7 @@ class Fleet:
         await self.conn.execute(
             "UPDATE device SET labels = %s WHERE tenant_id = %s AND device_id = %s", (Jsonb(labels), self.tenant, name)
         )
-        await self.publish(DeviceStatusChanged(thing=f"{self.tenant}:{name}", status="active"))
+        await self.publish(DeviceDescribed(thing=f"{self.tenant}:{name}", type="tanker", labels=labels))
 
     async def report(self, name: str, type_: str, **data: object) -> None:
         await self.publish(DeviceReported(thing=f"{self.tenant}:{name}", ts=1_790_000_000_000, type=type_, data=data))
@@ -119,6 +121,17 @@ class Fleet:
 
 def _at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@pytest.fixture
+def live_settings() -> LiveSettings:
+    """A module of tests puts its own in place of these."""
+    return LiveSettings(connections_per_principal=1000, recheck_s=0.2, drain_s=0)
+
+
+@pytest.fixture
+def api_settings(api_settings: Settings, live_settings: LiveSettings) -> Settings:
+    return api_settings.model_copy(update={"live": live_settings})
 
 
 @pytest.fixture
@@ -136,17 +149,29 @@ def fleet(fleets: dict[str, Fleet]) -> Fleet:
 
 
 @pytest.fixture
-async def moving(fleet: Fleet) -> AsyncIterator[None]:
-    """Ten devices that move all the time, some 200 events a second."""
+async def moving(fleet: Fleet) -> AsyncIterator["Driving"]:
+    """Ten devices that move until `stop`, some 200 events a second."""
     names = [f"truck-{n}" for n in range(10)]
     await fleet.add(*names)
+    driving = Driving(asyncio.create_task(_drive(fleet, names)))
+    yield driving
+    await driving.stop()
 
-    async def drive() -> None:
-        while True:
-            await fleet.move(*names)
-            await asyncio.sleep(0.05)
 
-    task = asyncio.create_task(drive())
-    yield
-    task.cancel()
-    await asyncio.wait([task])
+@dataclass
+class Driving:
+    """Devices on their way."""
+
+    task: "asyncio.Task[None]"
+
+    async def stop(self) -> None:
+        """Once this returns nothing more will be published."""
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+async def _drive(fleet: Fleet, names: list[str]) -> None:
+    for turn in itertools.count():
+        # To the end, once begun: state and news belong together.
+        await asyncio.shield(fleet.move(*names, lat=47 + turn * 1e-5))
+        await asyncio.sleep(0.05)

@@ -84,3 +84,102 @@ async def sse(client: httpx.AsyncClient, **kwargs: Any):
                 id_ = value
             elif name == "data":
                 data = value
+
+
+class Follower:
+    """A client as docs/live.md wants it: keeps its position, resumes after every break, replaces on a snapshot.
+
+    `log` is every event it was told since the last snapshot, by offset; `state` what its map would show.
+    """
+
+    def __init__(self, connect, *, filter_: dict[str, Any] | None = None) -> None:
+        self._connect = connect
+        self._filter = filter_
+        self.live: Live | None = None
+        self.epoch: str | None = None
+        self.offset = 0
+        self.log: dict[int, dict[str, Any]] = {}
+        self.state: dict[str, dict[str, Any]] = {}
+        self.snapshots: list[str | None] = []
+        self.resumed = 0
+        self.wrong: list[str] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> "Follower":
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if self.live is not None:
+            await self.live.close()
+        if not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise error
+
+    def drop(self) -> None:
+        if self.live is not None:
+            self.live.drop()
+
+    async def reaches(self, epoch: str, offset: int, within_s: float = 20.0) -> None:
+        async with asyncio.timeout(within_s):
+            while (self.epoch, self.offset) != (epoch, offset):
+                assert self._task is not None
+                if self._task.done():
+                    self._task.result()
+                await asyncio.sleep(0.02)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                self.live = await self._connect()
+                place = {} if self.epoch is None else {"epoch": self.epoch, "offset": self.offset}
+                wanted = {} if self._filter is None else {"filter": self._filter}
+                await self.live.send(type="subscribe", channel="vehicles", **place, **wanted)
+                while True:
+                    self._take(await self.live.frame(60))
+            except (websockets.ConnectionClosed, OSError, websockets.InvalidHandshake, EOFError):
+                await asyncio.sleep(0.05)
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "subscribed":
+            self._begin(frame)
+        elif frame["type"] == "events":
+            for event in frame["events"]:
+                self._learn(event, is_whole=self._filter is None and "conflated" not in frame)
+            if frame["epoch"] != self.epoch or frame["offset"] < self.offset:
+                self.wrong.append(f"a frame of {frame['epoch']}:{frame['offset']} at {self.epoch}:{self.offset}")
+            self.offset = frame["offset"]
+        elif frame["type"] == "ping" and self._filter is None:
+            place = frame["positions"].get("vehicles")
+            if place is not None and (place["epoch"], place["offset"]) != (self.epoch, self.offset):
+                self.wrong.append(f"the ping says {place}, and I stand at {self.epoch}:{self.offset}")
+
+    def _begin(self, frame: dict[str, Any]) -> None:
+        if frame.get("recovered"):
+            self.resumed += 1
+            if (frame["epoch"], frame["offset"]) != (self.epoch, self.offset):
+                self.wrong.append(f"resumed at {frame['epoch']}:{frame['offset']}, left at {self.epoch}:{self.offset}")
+            return
+        self.snapshots.append(frame.get("reason"))
+        self.epoch, self.offset = frame["epoch"], frame["offset"]
+        self.log.clear()
+        self.state = {line["device"]: line for line in frame["snapshot"]}
+
+    def _learn(self, event: dict[str, Any], *, is_whole: bool) -> None:
+        offset, data = event["offset"], event["data"]
+        expected = max(self.log, default=self.offset) + 1
+        if offset < expected or (is_whole and offset != expected):
+            self.wrong.append(f"event {offset} came where {expected} was due")
+        self.log[offset] = event
+        line = self.state.setdefault(data["device"], {"device": data["device"], "position": None, "since": None})
+        if event["type"] == "position":
+            before = line["position"]
+            if before is None or data["ts"] >= before["ts"]:
+                line["position"] = {key: value for key, value in data.items() if key != "device"}
+        elif event["type"] == "presence":
+            if line["since"] is None or data["since"] >= line["since"]:
+                line |= {"online": data["online"], "since": data["since"]}
+        else:
+            line |= data
