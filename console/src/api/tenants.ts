@@ -15,3 +15,5 @@ export function useTenants(isWanted: boolean) {
     enabled: isWanted,
   });
 }
+
+export const addTenant = (id: string) => call<Tenant>("POST", "/v1/tenants", { body: { id } });

@@ -20,8 +20,8 @@ interface Props {
   onFollow: (isFollowing: boolean) => void;
 }
 
-const FOLLOW_EVERY_MS = 900;
-const OFF_CENTRE_PX = 40;
+const FOLLOW_EVERY_MS = 700;
+const OFF_CENTRE_PX = 90;
 const PADDING_PX = 56;
 const stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
 const isStill = () => stillness.matches;

@@ -32,7 +32,6 @@ export function createMap(container: HTMLElement, style: Style, camera: Camera |
     renderWorldCopies: false,
     attributionControl: false,
     fadeDuration: 0,
-    canvasContextAttributes: { antialias: true },
   });
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();

@@ -12,7 +12,7 @@ export interface Format {
   timeOfDay: (at: number) => string;
   date: (at: number) => string;
   day: (at: number) => string;
-  /** "3 minutes ago", "in 2 days". */
+  /** "now", "3 minutes ago", "in 2 days". */
   ago: (at: number, now: number) => string;
   zone: string;
 }
@@ -24,6 +24,7 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ["second", 1000],
 ];
 const COMPASS = 8;
+const JUST_NOW_MS = 10_000;
 
 export function formatFor(locale: string, compass: readonly string[]): Format {
   const integer = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
@@ -62,7 +63,7 @@ export function formatFor(locale: string, compass: readonly string[]): Format {
     date: (at) => date.format(at),
     day: (at) => day.format(at),
     ago: (at, now) => {
-      const past = at - now;
+      const past = Math.abs(at - now) < JUST_NOW_MS ? 0 : at - now;
       const [name, ms] = STEPS.find(([, size]) => Math.abs(past) >= size) ?? ["second", 1000];
       return relative.format(Math.trunc(past / ms), name);
     },
