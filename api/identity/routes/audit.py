@@ -3,13 +3,14 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from api.access import Scope
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode, page
 from api.http.security import Caller, needs
+from api.http.times import Moment, Time
 from api.identity import model
-from api.identity.routes.given import Identity, Text, Time
+from api.identity.routes.given import Identity, Text
 from api.identity.store import AuditFilter, AuditRow
 
 router = APIRouter(tags=["audit"])
@@ -38,8 +39,8 @@ async def list_audit(
     actor: Annotated[Text | None, Query(description="Only by this user, client or key")] = None,
     action: Annotated[Text | None, Query(description="Only this, such as user.changed")] = None,
     target: Annotated[Text | None, Query(description="Only to this account or device")] = None,
-    since: Annotated[AwareDatetime | None, Query(alias="from", description="From this time on")] = None,
-    until: Annotated[AwareDatetime | None, Query(alias="to", description="Before this time")] = None,
+    since: Annotated[Moment | None, Query(alias="from", description="From this time on")] = None,
+    until: Annotated[Moment | None, Query(alias="to", description="Before this time")] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[AuditBody]:

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.access import Role, Scope
+from api.http.times import Moment, Time
 from api.identity.model import Account, ApiKey, Change, Client, Rights, Status, User
-from api.identity.routes.given import Password, Text, Time
+from api.identity.routes.given import Password, Text
 
 Name = Annotated[Text, StringConstraints(max_length=200)]
 Site = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -53,7 +54,7 @@ class NewProgram(_Form):
 class NewKey(NewProgram):
     """An API key; without `expires_at` it is good until it is disabled."""
 
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class ProgramChange(_Form):

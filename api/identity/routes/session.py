@@ -11,10 +11,11 @@ from api.http import problems
 from api.http.errors import Unauthorized
 from api.http.problems import FieldError
 from api.http.security import COOKIE, PUBLIC, Caller, CsrfRefused, is_own_origin, needs
+from api.http.times import Time
 from api.identity import model
 from api.identity.errors import ChooseTenant, LoginFailed, NotAPerson
 from api.identity.model import User
-from api.identity.routes.given import Identity, Password, Text, Time
+from api.identity.routes.given import Identity, Password, Text
 from api.identity.service import IdentityService, actor
 from api.identity.store import USERS
 from core.tenancy import InvalidName, TenantId, tenant_id

@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from api.access import Role, Scope
 from api.identity import keys, model
 from api.identity.errors import InvalidToken
+from api.identity.keys import LEEWAY_S
 from api.identity.model import Actor, Change, Rights, Status
 from api.identity.service import CACHE_S, IdentityService
 from api.identity.store import CLIENTS, KEYS, USERS
-from api.identity.tokens import LEEWAY_S
 from core.settings import Settings
 from tests.api.identity.conftest import ACME, PASSWORD, SOMEBODY, ZETA, HeldClock, Platform, add_client, add_user
 from tests.api.identity.forge import FORGERIES, Forge
