@@ -66,11 +66,14 @@ class Idempotent:
         if found is not None:
             await attempt.again(found)(scope, receive, send)
             return
-        answer = _Answer(send)
+        answer = _Answer()
         try:
-            await self._app(scope, _replay(body, receive), answer.send)
+            await self._app(scope, _replay(body, receive), answer.take)
         finally:
             await attempt.settle(answer, getattr(request.state, "problem", None))
+        # Only now: whoever repeats a request that was answered must find the answer.
+        for message in answer.messages:
+            await send(message)
 
 
 def actor_of(principal: Principal) -> str:
@@ -97,21 +100,21 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 class _Answer:
-    """Passes an answer on and keeps a copy."""
+    """What a route answers, held back."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
         self.status = 500
         self.headers = Headers()
         self.body = b""
 
-    async def send(self, message: Message) -> None:
+    async def take(self, message: Message) -> None:
+        self.messages.append(message)
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = Headers(raw=message["headers"])
         elif message["type"] == "http.response.body":
             self.body += message.get("body", b"")
-        await self._send(message)
 
 
 class _Seal:
