@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import problems
@@ -33,7 +33,10 @@ class Bodies:
         request, headers = Request(scope), Headers(scope=scope)
         body = b""
         if "content-length" in headers or "transfer-encoding" in headers:
-            read = await self._read(headers, receive)
+            try:
+                read = await self._read(headers, receive)
+            except ClientDisconnect:
+                return
             if read is None:
                 refusal = problems.problem(
                     request, 413, "too_large", f"a request body has at most {self._max_bytes:,} bytes"
@@ -47,13 +50,15 @@ class Bodies:
         await self._app(scope, _given(body, receive), send)
 
     async def _read(self, headers: Headers, receive: Receive) -> bytes | None:
-        """The whole body, or None when it is too large."""
+        """The whole body, or None when it is too large. Raises ClientDisconnect when its end does not come."""
         announced = headers.get("content-length", "0")
         if announced.isdecimal() and int(announced) > self._max_bytes:
             return None
         body = bytearray()
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             body += message.get("body", b"")
             if len(body) > self._max_bytes:
                 return None

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
+from urllib.parse import quote
 
 import httpx
 from fastapi import APIRouter, Response
@@ -57,7 +58,7 @@ def router_of(dairy: Dairy) -> APIRouter:  # noqa: C901  a row of small routes
         if churn.name in dairy.made and churn.name != "bug":
             raise Conflict(f"there is a churn {churn.name}")
         dairy.made.append(churn.name)
-        response.headers["Location"] = f"/v1/churns/{churn.name}"
+        response.headers["Location"] = f"/v1/churns/{quote(churn.name)}"
         return Churn(name=churn.name, litres=len(dairy.made))
 
     @router.get("/v1/churns")
