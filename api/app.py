@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
+from api import fleet
 from api.http import console, health, openapi, problems
 from api.http.assets import Pages
 from api.http.bodies import Bodies
@@ -24,6 +25,7 @@ from core.settings import ApiSettings, Settings
 # prefix and tags and includes no other.
 ROUTERS: Sequence[APIRouter] = (
     *identity.ROUTERS,
+    *fleet.ROUTERS,
     websocket.router,
     sse.router,
     console.router,

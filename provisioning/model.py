@@ -294,9 +294,14 @@ def resume(before: Enrolment, at: datetime) -> Change:
     return after, ended + news
 
 
+def plain_serial(serial: str) -> str:
+    """A serial number as the registry has it, however it was written: with colons, in capitals, without zeros."""
+    return serial.lower().replace(":", "").rjust(32, "0")
+
+
 def revoke_certificate(before: Enrolment, serial: str, reason: Reason, at: datetime) -> Change:
     """Bar one certificate for good; doing it twice changes nothing. Raises CertificateNotFound, InvalidDevice."""
-    wanted = serial.lower().replace(":", "").rjust(32, "0")
+    wanted = plain_serial(serial)
     if wanted not in {c.serial for c in before.certificates}:
         raise CertificateNotFound(f"{before.device.thing} never had a certificate with serial {serial[:80]}")
     return _revoke(before, {wanted}, reason, at)

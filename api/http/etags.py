@@ -9,11 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.errors import PreconditionFailed
 
-_TAG = re.compile(r'"v(\d{1,18})"')
+_TAG = re.compile(r'"v(\d{1,18})(?:-[0-9a-f]{1,64})?"')
 
 
-def etag(version: int) -> str:
-    return f'"v{version}"'
+def etag(version: int, also: str = "") -> str:
+    """`also` is a digest (hex) of what an answer shows beside what is versioned; If-Match does not look at it."""
+    return f'"v{version}-{also}"' if also else f'"v{version}"'
 
 
 class _Tagged:
@@ -27,8 +28,8 @@ class _Tagged:
         self._response = response
         del if_none_match  # Conditional looks at it, once the answer's ETag is known
 
-    def __call__(self, version: int) -> None:
-        self._response.headers["ETag"] = etag(version)
+    def __call__(self, version: int, *, also: str = "") -> None:
+        self._response.headers["ETag"] = etag(version, also)
 
 
 Tagged = Annotated[_Tagged, Depends()]

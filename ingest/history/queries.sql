@@ -165,3 +165,44 @@ SELECT date_bin(%(width)s, ts, 'epoch') AS ts, avg(value) AS avg, min(value) AS 
 FROM metrics
 WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(since)s AND ts < %(until)s AND value IS NOT NULL
 GROUP BY 1 ORDER BY 1
+
+-- name: events_of_tenant
+SELECT device_id AS device, ts, boot, seq, type, data, received_at FROM device_event
+WHERE (%(only)s::text[] IS NULL OR device_id = ANY(%(only)s))
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(since)s::timestamptz IS NULL OR ts >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR ts < %(until)s)
+  AND (%(after_ts)s::timestamptz IS NULL
+       OR (ts, device_id, boot, seq) < (%(after_ts)s, %(after_device)s, %(after_boot)s, %(after_seq)s::bigint))
+ORDER BY ts DESC, device_id DESC, boot DESC, seq DESC LIMIT %(limit)s
+
+-- name: events_of_device
+SELECT device_id AS device, ts, boot, seq, type, data, received_at FROM device_event
+WHERE device_id = %(device)s
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(since)s::timestamptz IS NULL OR ts >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR ts < %(until)s)
+  AND (%(after_ts)s::timestamptz IS NULL
+       OR (ts, device_id, boot, seq) < (%(after_ts)s, %(after_device)s, %(after_boot)s, %(after_seq)s::bigint))
+ORDER BY ts DESC, boot DESC, seq DESC LIMIT %(limit)s
+
+-- name: page_of_letters
+-- Newest first, without payloads. Through a tenant's door these are its own; through the operator's those of `tenant`,
+-- or all.
+SELECT tenant_id, id, received_at, source, topic, thing, reason, detail, octet_length(payload) AS size, replayed_at
+FROM dead_letter
+WHERE (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
+  AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+  AND (%(thing)s::text IS NULL OR thing = %(thing)s)
+  AND (%(since)s::timestamptz IS NULL OR received_at >= %(since)s)
+  AND (%(until)s::timestamptz IS NULL OR received_at < %(until)s)
+  AND (%(replayed)s::boolean IS NULL OR (replayed_at IS NOT NULL) = %(replayed)s)
+  AND (%(after_at)s::timestamptz IS NULL OR (received_at, id) < (%(after_at)s, %(after_id)s::bigint))
+ORDER BY received_at DESC, id DESC LIMIT %(limit)s
+
+-- name: open_letter_ids
+-- Those not replayed yet, oldest first.
+SELECT id FROM dead_letter
+WHERE source = 'mqtt' AND reason = %(reason)s AND replayed_at IS NULL
+  AND (%(tenant)s::text IS NULL OR tenant_id = %(tenant)s)
+ORDER BY id LIMIT %(limit)s

@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -20,11 +21,21 @@ from core.tenancy import TenantId, tenant_id
 from tests.conftest import DatabaseUrls
 
 
+class Audited(NamedTuple):
+    """What a route told the audit log."""
+
+    action: str
+    target: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
 @dataclass
 class Tokens:
     """An authenticator that knows the tokens it was asked to make, for tests about other things than identity."""
 
     known: dict[str, Principal] = field(default_factory=dict)
+    audited: list[Audited] = field(default_factory=list)
 
     def of(self, tenant: str | None, role: Role, *, scopes: frozenset[Scope] | None = None) -> str:
         token = secrets.token_hex(8)
@@ -40,6 +51,9 @@ class Tokens:
 
     async def by_session(self, cookie: str) -> Session:
         raise Unauthorized("this session is over")
+
+    async def audit(self, tx, caller, action, target, *, before=None, after=None) -> None:
+        self.audited.append(Audited(action, target, before, after))
 
     async def still_valid(self, principals: Sequence[Principal]) -> list[bool]:
         return [principal in self.known.values() for principal in principals]
