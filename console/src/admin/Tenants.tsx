@@ -12,7 +12,7 @@ import { FormDialog, textOf } from "../ui/FormDialog";
 import { When } from "../ui/When";
 
 export function Tenants() {
-  const { s } = useLocale();
+  const { s, f } = useLocale();
   const { chooseTenant } = useSession();
   const mayWrite = useMay("tenants:write");
   const queries = useQueryClient();
@@ -21,6 +21,7 @@ export function Tenants() {
   const tenants = usePages<Tenant>("/v1/tenants");
   const columns: Column<Tenant>[] = [
     { head: s.admin.tenantName, cell: (tenant) => <strong>{tenant.id}</strong> },
+    { head: s.admin.vehicles, cell: (tenant) => f.integer(tenant.devices), className: "number" },
     { head: s.admin.created, cell: (tenant) => <When at={tenant.created_at} /> },
     {
       head: s.admin.actions,

@@ -5,6 +5,7 @@ import type { Page } from "./page";
 export interface Tenant {
   id: string;
   name: string;
+  devices: number;
   created_at: string;
 }
 
