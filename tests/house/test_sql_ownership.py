@@ -41,6 +41,9 @@ READERS = {
     ("ingest", "device"): "ingest refuses unknown and suspended things at each message; an event would come too late",
     ("broker", "device"): "presence of unknown things is not kept, and the guard cuts those out of service",
     ("broker", "certificate"): "the guard cuts a session whose certificates were all revoked while it was down",
+    ("api", "device"): "lists, and snapshots of live streams: one query over registry and last state",
+    ("api", "device_state"): "the last position of every device, listed and as snapshots of live streams",
+    ("api", "presence"): "who is connected, listed and as snapshots of live streams",
 }
 WRITERS = {
     ("ingest", "dead_letter"): "letters are listed, marked replayed and expired where telemetry is",
