@@ -3,7 +3,7 @@
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help setup console demo test check bench lock clean
+.PHONY: help setup console demo test check openapi bench lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -29,6 +29,9 @@ check: setup ## what must hold before a change: lint, format, types, imports, th
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy && $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/house
+
+openapi: setup ## write docs/openapi.json anew from the routes
+	@$(BIN)/python -m api.openapi >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 bench: setup ## measure throughput and latency on this machine
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,6 +1,7 @@
 """The API's document (OpenAPI 3.1): what FastAPI knows of the routes, and what this house adds to every one of them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from api.http import problems
 from api.http.problems import Problem
 from api.http.security import PUBLIC, Access, declared
 from api.version import VERSION
+from core.settings import ApiSettings
 
 type Json = dict[str, Any]
 
@@ -26,7 +28,9 @@ _TAGS = {
     "health": "Is the process alive and able to work",
     "session": "Signing in with a browser, and who one is",
     "oauth": "Access tokens and the keys that verify them",
-    "accounts": "Users, API clients and API keys of a tenant",
+    "users": "Who may sign in",
+    "clients": "Programs that get tokens for their secret",
+    "api-keys": "Keys for programs that cannot get tokens",
     "audit": "Who changed what",
     "tenants": "Tenants; for operators",
     "devices": "The registry: devices, their state and certificates",
@@ -81,12 +85,23 @@ router = APIRouter(dependencies=[PUBLIC])
 async def openapi_document(request: Request) -> Response:
     state = request.app.state
     if not hasattr(state, "document"):
-        state.document = json.dumps(document(request.app)).encode()
+        settings: ApiSettings = state.services.settings.api
+        url = settings.public_url or f"http://{settings.host}:{settings.port}"
+        state.document = json.dumps(document(request.app, url)).encode()
     return Response(state.document, media_type="application/json")
 
 
-def document(app: FastAPI) -> Json:
-    """The whole document of an app's routes."""
+def document(app: FastAPI, url: str = "http://127.0.0.1:8080") -> Json:
+    """The whole document of an app's routes, served at `url`."""
+    found = _collect(app)
+    flow = found["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]
+    flow["tokenUrl"] = url.rstrip("/") + flow["tokenUrl"]
+    # Page[DeviceBody] is called Page_DeviceBody_ by its validator.
+    named: Json = json.loads(re.sub(r"\bPage_(\w+?)(?:Body)?_(?=[\"/])", r"\1Page", json.dumps(found)))
+    return named
+
+
+def _collect(app: FastAPI) -> Json:
     routes = [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
     found = get_openapi(
         title="Milkrun",
@@ -141,6 +156,10 @@ def _operations(found: Json, route: APIRoute) -> Iterator[tuple[str, Json]]:
 def _complete(method: str, operation: Json, route: APIRoute) -> None:
     operation["operationId"] = route.name
     access = declared(route) or Access(is_public=True)
+    if method != "GET":
+        # It comes with `Tagged`, which gives the answer of a change its ETag, too.
+        kept = [each for each in operation.get("parameters", ()) if each["name"].lower() != "if-none-match"]
+        operation["parameters"] = kept
     names = {parameter["name"].lower() for parameter in operation.get("parameters", ())}
     required = [str(scope) for scope in access.scopes]
     operation["security"] = [] if access.is_public else [{"oauth2": required}, {"bearer": required}, {"session": []}]
@@ -163,7 +182,7 @@ def _complete(method: str, operation: Json, route: APIRoute) -> None:
         responses["304"] = {"description": "What is known already still holds"}
     for status, response in responses.items():
         told = [*_EVERYWHERE, *_STATUS_HEADERS.get(status, ())]
-        if status in {"200", "304"} and "if-none-match" in names:
+        if status in {"200", "304"} and names & {"if-none-match", "if-match"}:
             told.append("ETag")
         if status.startswith("2") and repeats:
             told.append("Idempotency-Replayed")

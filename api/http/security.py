@@ -22,9 +22,15 @@ from core.tenancy import InvalidName, TenantId, Thing, device_id, tenant_id
 COOKIE = "milkrun_session"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
+
+def _meaning(scope: Scope) -> str:
+    what, _, verb = scope.partition(":")
+    return f"{verb} {what.replace('_', ' ')}".capitalize()
+
+
 _bearer = OAuth2(
     scheme_name="oauth2",
-    flows={"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {str(s): str(s) for s in Scope}}},
+    flows={"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {str(s): _meaning(s) for s in Scope}}},
     description="Access token of POST /oauth/token, or an API key, as `Authorization: Bearer ...`",
     auto_error=False,
 )

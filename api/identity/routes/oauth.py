@@ -12,6 +12,7 @@ from prometheus_client import Counter
 from pydantic import BaseModel, Field
 
 from api.access import Scope
+from api.http import problems
 from api.http.security import PUBLIC
 from api.identity.routes.given import Identity
 from api.identity.service import IdentityService, IssuedToken
@@ -92,6 +93,7 @@ class _Refused(Exception):
     summary="Get an access token",
     response_model=TokenAnswer,
     responses={
+        **problems.responses(503),
         400: {"description": "The request is not good", "model": TokenRefusal},
         401: {"description": "The client is not known", "model": TokenRefusal},
     },

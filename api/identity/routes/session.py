@@ -67,7 +67,7 @@ class SignedIn(Me):
     summary="Sign in",
     dependencies=[PUBLIC],
     response_model=SignedIn,
-    responses=problems.responses(409),
+    responses=problems.responses(401, 403, 409, 503),
 )
 async def sign_in(form: SignIn, request: Request, response: Response, identity: Identity) -> SignedIn | JSONResponse:
     """Sets the cookie `milkrun_session`. 401 `login_failed` whatever was wrong.
