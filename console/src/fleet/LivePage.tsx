@@ -46,7 +46,7 @@ export function LivePage() {
   }, [selected, select]);
 
   return (
-    <div className={`live ${side}`}>
+    <div className={`live side-${side}`}>
       <h1 className="sr-only">{s.app.live}</h1>
       <FleetPanel
         all={vehicles}

@@ -1,6 +1,6 @@
 import type { Map as MapLibre } from "maplibre-gl";
 import type { FleetStore } from "../fleet/store";
-import { motionOf, type Motion } from "../fleet/model";
+import { MOTIONS, motionOf, type Motion } from "../fleet/model";
 import { serverNow } from "../live/clock";
 import { clusters, type Cluster, type Spot } from "./cluster";
 import { CLUSTER_PX, paintCluster, paintName, paintRing } from "./paint";
@@ -146,6 +146,8 @@ export class FleetOverlay {
       glide.show(this.isStill() ? Number.POSITIVE_INFINITY : at);
       spots.push({ name, x: glide.x, y: glide.y, motion: motionOf(vehicle, now) });
     }
+    // What moves is drawn last, on top of what stands and what is gone.
+    spots.sort((a, b) => MOTIONS.indexOf(b.motion) - MOTIONS.indexOf(a.motion));
     const split = groupedFor === "apart" ? { groups: [], alone: spots } : clusters(spots, zoom);
     this.groups = split.groups;
     this.spots = split.alone;

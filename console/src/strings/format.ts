@@ -34,7 +34,7 @@ export function formatFor(locale: string, compass: readonly string[]): Format {
   const fixed5 = new Intl.NumberFormat(locale, { minimumFractionDigits: 5, maximumFractionDigits: 5 });
   const unit = (name: string, digits = 0) =>
     new Intl.NumberFormat(locale, { style: "unit", unit: name, maximumFractionDigits: digits });
-  const [kmh, metre, km, degree] = [unit("kilometer-per-hour"), unit("meter"), unit("kilometer", 1), unit("degree")];
+  const [kmh, metre, km] = [unit("kilometer-per-hour"), unit("meter"), unit("kilometer", 1)];
   const [hours, minutes, seconds] = [unit("hour"), unit("minute"), unit("second")];
   const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
   const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
@@ -50,7 +50,7 @@ export function formatFor(locale: string, compass: readonly string[]): Format {
     degrees: (value) =>
       value === null || value === undefined
         ? "–"
-        : `${degree.format(value)} ${compass[Math.round(value / 45) % COMPASS] ?? ""}`,
+        : `${integer.format(value)}° ${compass[Math.round(value / 45) % COMPASS] ?? ""}`,
     coordinates: (lat, lon) => `${fixed5.format(lat)}° ${fixed5.format(lon)}°`,
     duration: (ms) => {
       const total = Math.round(ms / 1000);
