@@ -6,10 +6,17 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.access import Role, Scope
 from api.http.times import Moment, Time
-from api.identity.model import Account, ApiKey, Change, Client, Rights, Status, User
+from api.identity.model import PASSWORD_MAX, PASSWORD_MIN, Account, ApiKey, Change, Client, Rights, Status, User
 from api.identity.routes.given import Password, Text
 
 Name = Annotated[Text, StringConstraints(max_length=200)]
+ProgramName = Annotated[
+    str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")
+]
+Email = Annotated[
+    str, StringConstraints(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}$")
+]
+Chosen = Annotated[Password, StringConstraints(min_length=PASSWORD_MIN, max_length=PASSWORD_MAX)]
 Site = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -20,11 +27,11 @@ class _Form(BaseModel):
 class NewUser(_Form):
     """A user; without `password` one is generated and answered, once."""
 
-    email: Text
+    email: Email
     role: Role
     name: Name = ""
     sites: list[Site] = Field(default_factory=list, max_length=64, description="For role site alone")
-    password: Password | None = None
+    password: Chosen | None = None
 
 
 class UserChange(_Form):
@@ -39,13 +46,13 @@ class UserChange(_Form):
 class PasswordChange(_Form):
     """Without `password` one is generated and answered, once."""
 
-    password: Password | None = None
+    password: Chosen | None = None
 
 
 class NewProgram(_Form):
     """An API client or API key. Without `scopes` it has all that its role may."""
 
-    name: Name = Field(min_length=1)
+    name: ProgramName
     role: Role = Role.INTEGRATION
     scopes: list[Scope] | None = Field(None, min_length=1, max_length=len(Scope))
     sites: list[Site] = Field(default_factory=list, max_length=64, description="For role site alone")
@@ -60,7 +67,7 @@ class NewKey(NewProgram):
 class ProgramChange(_Form):
     """What to change; what is left out or null stays."""
 
-    name: Name | None = Field(None, min_length=1)
+    name: ProgramName | None = None
     role: Role | None = None
     scopes: list[Scope] | None = Field(None, min_length=1, max_length=len(Scope))
     sites: list[Site] | None = Field(None, max_length=64)

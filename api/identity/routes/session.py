@@ -39,7 +39,7 @@ class NewPassword(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     current: Password
-    new: Password = Field(min_length=model.PASSWORD_MIN)
+    new: Password = Field(min_length=model.PASSWORD_MIN, max_length=model.PASSWORD_MAX)
 
 
 class Me(BaseModel):
