@@ -21,7 +21,7 @@ router = APIRouter(tags=["events"], route_class=StrictRoute)
 Reader = Annotated[Caller, needs(Scope.EVENTS_READ)]
 Type = Annotated[str | None, Query(alias="type", max_length=64, description="Only events of this type")]
 From = Annotated[Moment | None, Query(alias="from", description="From then on, by the device's clock")]
-To = Annotated[Moment | None, Query(description="Until before then")]
+To = Annotated[Moment | None, Query(alias="to", description="Until before then")]
 _PLACE = (datetime, str, str, int)
 
 

@@ -36,7 +36,7 @@ DEFAULT_POINTS, MOST_POINTS = 1000, 5000
 
 Reader = Annotated[Caller, needs(Scope.TELEMETRY_READ)]
 From = Annotated[Moment | None, Query(alias="from", description="From then on; default: 24 hours before `to`")]
-To = Annotated[Moment | None, Query(description="Until before then; default: now")]
+To = Annotated[Moment | None, Query(alias="to", description="Until before then; default: now")]
 
 
 class TrackBody(BaseModel):
