@@ -116,11 +116,13 @@ class Kernel:
 
 
 @asynccontextmanager
-async def served(settings: Settings, **replaced: object) -> AsyncIterator[Kernel]:
+async def served(
+    settings: Settings, tenants: tuple[str, ...] = ("acme", "zeta"), *, real_identity: bool = False, **replaced: object
+) -> AsyncIterator[Kernel]:
     """The app with the made-up routes, and with `replaced` services, on a port of its own."""
     tokens, dairy = Tokens(), Dairy()
-    async with services(settings, tokens) as given:
-        for name in ("acme", "zeta"):
+    async with services(settings, None if real_identity else tokens) as given:
+        for name in tenants:
             await given.provisioning.add_tenant(tenant_id(name))
         ours = dataclasses.replace(given, **replaced)
         http = server(create_app(ours, (*ROUTERS, router_of(dairy))), settings)
