@@ -25,7 +25,7 @@ from cli.stack.servers.redis import Redis
 from cli.stack.services import SERVICES
 from cli.stack.state import DataFolder, stop_leftovers
 
-pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis, pytest.mark.mosquitto]
+pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis]
 
 MILKRUN = (sys.executable, "-m", "cli.main")
 PARTS = {"postgres", "redis", "mosquitto", *(service.name for service in SERVICES)}
@@ -110,6 +110,7 @@ def running(work_dir: Path) -> Iterator[Up]:
             yield up
 
 
+@pytest.mark.mosquitto
 def test_stack_json_says_how_to_connect_and_only_the_owner_may_read_it(running: Up) -> None:
     stack = running.wait_ready()
     assert set(stack) == {
@@ -182,6 +183,7 @@ def test_a_second_start_on_a_running_folder_is_refused(running: Up) -> None:
     assert running.process.poll() is None
 
 
+@pytest.mark.mosquitto
 def test_a_part_killed_hard_is_started_again_at_the_same_address(running: Up) -> None:
     stack = running.wait_ready()
     for name in ("redis", "ingest", "postgres"):
@@ -192,6 +194,7 @@ def test_a_part_killed_hard_is_started_again_at_the_same_address(running: Up) ->
     assert set(running.parts()) == {"up", *PARTS}
 
 
+@pytest.mark.mosquitto
 def test_down_stops_everything_and_a_second_start_keeps_all_data(data: Path) -> None:
     with Up(data) as first:
         before = first.wait_ready()
@@ -244,6 +247,7 @@ def test_nothing_survives_a_kill_of_up_and_the_next_start_works(data: Path) -> N
         wait_gone({name: process for name, process in parts.items() if name != "up"})
 
 
+@pytest.mark.mosquitto
 def test_servers_the_environment_names_are_used_and_none_is_started_beside_them(
     data: Path, durable_postgres: Postgres, durable_redis: Redis
 ) -> None:
