@@ -61,11 +61,15 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
     """Everything routes are given, open for as long as the context lasts; `known` answers in place of api.identity."""
     database = settings.database
 
-    def login(url: str, pool_size: int) -> Database:
-        return Database(url, pool_size=pool_size, statement_timeout_s=database.statement_timeout_s)
+    def login(url: str, pool_size: int, tenant_most: int | None = None) -> Database:
+        timeout_s = database.statement_timeout_s
+        return Database(url, pool_size=pool_size, statement_timeout_s=timeout_s, tenant_most=tenant_most)
 
     async with AsyncExitStack() as opened:
-        app = await opened.enter_async_context(login(database.app_url, database.pool_size))
+        # Half of the connections at most are one tenant's, whatever it asks for.
+        app = await opened.enter_async_context(
+            login(database.app_url, database.pool_size, tenant_most=max(1, database.pool_size // 2))
+        )
         operator = await opened.enter_async_context(login(database.operator_url, 4))
         ingest = await opened.enter_async_context(login(database.ingest_url, 1))
         bus, limiter = Bus(settings.redis, settings.bus), Limiter(settings.redis)
