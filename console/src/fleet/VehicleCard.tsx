@@ -38,10 +38,10 @@ export function VehicleCard({ vehicle, now, isFollowing, onFollow, onClose }: Pr
         <dl className="facts">
           <Fact name={s.map.speed} value={f.speed(fix.speed)} />
           <Fact name={s.map.heading} value={f.degrees(fix.heading)} />
-          {fix.alt !== undefined && <Fact name={s.map.altitude} value={f.distance(fix.alt)} />}
-          {fix.acc !== undefined && <Fact name={s.map.accuracy} value={`± ${f.distance(fix.acc)}`} />}
-          <Fact name={s.map.position} value={f.coordinates(fix.lat, fix.lon)} isWide />
-          <Fact name={s.map.lastFix} value={f.time(fix.ts)} isWide />
+          {fix.alt !== undefined && <Fact name={s.map.altitude} value={f.distance(fix.alt)} kind="extra" />}
+          {fix.acc !== undefined && <Fact name={s.map.accuracy} value={`± ${f.distance(fix.acc)}`} kind="extra" />}
+          <Fact name={s.map.position} value={f.coordinates(fix.lat, fix.lon)} kind="wide" />
+          <Fact name={s.map.lastFix} value={f.time(fix.ts)} kind="wide" />
         </dl>
       )}
       {labels.length > 0 && (
@@ -65,9 +65,9 @@ export function VehicleCard({ vehicle, now, isFollowing, onFollow, onClose }: Pr
   );
 }
 
-function Fact({ name, value, isWide = false }: { name: string; value: string; isWide?: boolean }) {
+function Fact({ name, value, kind = "" }: { name: string; value: string; kind?: "" | "wide" | "extra" }) {
   return (
-    <div className={isWide ? "wide" : ""}>
+    <div className={kind}>
       <dt>{name}</dt>
       <dd>{value}</dd>
     </div>

@@ -23,6 +23,12 @@ interface Props {
 const FOLLOW_EVERY_MS = 700;
 const OFF_CENTRE_PX = 90;
 const PADDING_PX = 56;
+const NARROW_PADDING_PX = 24;
+const NARROW_PX = 700;
+const EDGE_PX = 24;
+/** What the card of the selected vehicle covers, in the lower left corner; the whole width where it is narrow. */
+const CARD_WIDTH_PX = 352;
+const CARD_HEIGHT_PX = 330;
 const stillness = window.matchMedia("(prefers-reduced-motion: reduce)");
 const isStill = () => stillness.matches;
 
@@ -181,10 +187,14 @@ function listen(
   return () => window.removeEventListener("resize", onPixels);
 }
 
+function padding(map: MapLibre): number {
+  return map.getContainer().clientWidth < NARROW_PX ? NARROW_PADDING_PX : PADDING_PX;
+}
+
 function fit(map: MapLibre, fleet: FleetStore, base: Ground): boolean {
   const bounds = fleetBounds(fleet) ?? (base.kind === "roads" ? roadBounds(base.roads) : null);
   if (bounds === null) return false;
-  map.fitBounds(bounds, { padding: PADDING_PX, maxZoom: 14, animate: !isStill(), duration: 700 });
+  map.fitBounds(bounds, { padding: padding(map), maxZoom: 14, animate: !isStill(), duration: 700 });
   return true;
 }
 
@@ -193,13 +203,13 @@ function fitOnce(map: MapLibre, fleet: FleetStore, base: Ground): () => void {
   const show = () => {
     const bounds = fleetBounds(fleet);
     if (bounds === null) return false;
-    map.fitBounds(bounds, { padding: PADDING_PX, maxZoom: 14, animate: false });
+    map.fitBounds(bounds, { padding: padding(map), maxZoom: 14, animate: false });
     return true;
   };
   if (show()) return () => undefined;
   if (base.kind === "roads") {
     const bounds = roadBounds(base.roads);
-    if (bounds !== null) map.fitBounds(bounds, { padding: PADDING_PX, animate: false });
+    if (bounds !== null) map.fitBounds(bounds, { padding: padding(map), animate: false });
   }
   const unsubscribe = fleet.subscribe(() => {
     if (show()) unsubscribe();
@@ -207,14 +217,20 @@ function fitOnce(map: MapLibre, fleet: FleetStore, base: Ground): () => void {
   return unsubscribe;
 }
 
-/** Bring a newly selected vehicle into sight if it is not. */
+/** Bring a newly selected vehicle into sight if it is not, or is below the card that tells of it. */
 function useReveal(map: MapLibre | null, fleet: FleetStore, selected: string | null): void {
   useEffect(() => {
     const position = selected === null ? null : fleet.vehicles.get(selected)?.position;
     if (map === null || position === null || position === undefined) return;
-    if (!map.getBounds().contains([position.lon, position.lat])) {
-      map.easeTo({ center: [position.lon, position.lat], zoom: Math.max(map.getZoom(), 12), animate: !isStill() });
-    }
+    const center: [number, number] = [position.lon, position.lat];
+    const at = map.project(center);
+    const { width, height } = map.getContainer().getBoundingClientRect();
+    const isNarrow = width < NARROW_PX;
+    const isOut = at.x < EDGE_PX || at.y < EDGE_PX || at.x > width - EDGE_PX || at.y > height - EDGE_PX;
+    const isCovered = at.y > height - CARD_HEIGHT_PX && (isNarrow || at.x < CARD_WIDTH_PX);
+    if (!isOut && !isCovered) return;
+    const offset: [number, number] = isNarrow ? [0, -CARD_HEIGHT_PX / 2] : [CARD_WIDTH_PX / 4, 0];
+    map.easeTo({ center, offset, zoom: Math.max(map.getZoom(), isOut ? 12 : 0), animate: !isStill() });
   }, [map, fleet, selected]);
 }
 

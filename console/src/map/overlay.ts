@@ -106,15 +106,15 @@ export class FleetOverlay {
     const screen = this.screen();
     const away = (spot: { x: number; y: number }) =>
       Math.hypot(spot.x * screen.scale + screen.left - x, spot.y * screen.scale + screen.top - y);
-    const cluster = this.groups.find((group) => away(group) <= CLUSTER_PX);
-    if (cluster !== undefined) return { kind: "cluster", cluster };
     let nearest: Spot | null = null;
     let least = TOUCH_PX;
     for (const spot of this.spots) {
       const distance = away(spot);
       if (distance < least) [nearest, least] = [spot, distance];
     }
-    return nearest === null ? null : { kind: "vehicle", name: nearest.name };
+    if (nearest !== null) return { kind: "vehicle", name: nearest.name };
+    const cluster = this.groups.find((group) => away(group) <= CLUSTER_PX);
+    return cluster === undefined ? null : { kind: "cluster", cluster };
   }
 
   private screen(): Screen {
@@ -148,12 +148,21 @@ export class FleetOverlay {
     }
     // What moves is drawn last, on top of what stands and what is gone.
     spots.sort((a, b) => MOTIONS.indexOf(b.motion) - MOTIONS.indexOf(a.motion));
-    const split = groupedFor === "apart" ? { groups: [], alone: spots } : clusters(spots, zoom);
+    const split = groupedFor === "apart" ? { groups: [], alone: spots } : this.split(spots, zoom);
     this.groups = split.groups;
     this.spots = split.alone;
     this.groupedAt = at;
     this.groupedFor = groupedFor;
     return true;
+  }
+
+  /** The selected vehicle always stands for itself. */
+  private split(spots: readonly Spot[], zoom: number): { groups: Cluster[]; alone: Spot[] } {
+    const { groups, alone } = clusters(
+      spots.filter((spot) => spot.name !== this.view.selected),
+      zoom,
+    );
+    return { groups, alone: [...alone, ...spots.filter((spot) => spot.name === this.view.selected)] };
   }
 
   private glide(at: number): boolean {
@@ -175,6 +184,9 @@ export class FleetOverlay {
     const pen = this.markers;
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
+    for (const group of this.groups) {
+      paintCluster(pen, group, group.x * screen.scale + screen.left, group.y * screen.scale + screen.top, this.ratio, this.inks);
+    }
     const hasNames = this.view.hasNames && this.map.getZoom() >= NAMES_FROM_ZOOM;
     let names = 0;
     for (const spot of this.spots) {
@@ -188,9 +200,6 @@ export class FleetOverlay {
         names += 1;
         paintName(pen, this.names, spot.name, x, y, this.ratio, this.inks);
       }
-    }
-    for (const group of this.groups) {
-      paintCluster(pen, group, group.x * screen.scale + screen.left, group.y * screen.scale + screen.top, this.ratio, this.inks);
     }
   }
 
