@@ -96,8 +96,9 @@ async def test_the_number_recorded_is_exact_at_any_edge_with_and_without_rollups
     begin = minutes_ago(90).replace(second=0)
     await drive(fleet, begin, list(range(0, 3600, 7)))
     await fleet.roll_up()
-    await drive(fleet, begin, list(range(3, 1000, 100)), boot="b2")  # late, into minutes that are rolled up already
-    times = [*range(0, 3600, 7), *range(3, 1000, 100)]
+    late = [s for s in range(3, 1000, 100) if s % 7]
+    await drive(fleet, begin, late, boot="b2")  # late, into minutes that are rolled up already
+    times = [*range(0, 3600, 7), *late]
     for since, until in (
         (0, 3600),
         (1, 3599),
