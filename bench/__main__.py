@@ -2,10 +2,10 @@ import sys
 
 from rich.console import Console
 
-from bench import growth, idle, ingest, revoke
+from bench import growth, idle, ingest, live, revoke
 from core import logs
 
-BENCHMARKS = {"ingest": ingest.main, "growth": growth.main, "idle": idle.main, "revoke": revoke.main}
+BENCHMARKS = {"ingest": ingest.main, "growth": growth.main, "idle": idle.main, "revoke": revoke.main, "live": live.main}
 
 
 def main() -> None:
