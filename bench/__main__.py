@@ -2,10 +2,17 @@ import sys
 
 from rich.console import Console
 
-from bench import growth, idle, ingest, live, revoke
+from bench import growth, idle, ingest, live, rest, revoke
 from core import logs
 
-BENCHMARKS = {"ingest": ingest.main, "growth": growth.main, "idle": idle.main, "revoke": revoke.main, "live": live.main}
+BENCHMARKS = {
+    "ingest": ingest.main,
+    "growth": growth.main,
+    "idle": idle.main,
+    "revoke": revoke.main,
+    "live": live.main,
+    "rest": rest.main,
+}
 
 
 def main() -> None:
