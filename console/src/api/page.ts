@@ -17,10 +17,9 @@ type Item<P extends ListPath> = Answered<"get", P> extends Page<infer T> ? T : n
 export function usePages<P extends ListPath>(path: P, ask: Omit<Ask<"get", P>, "signal" | "ifMatch">) {
   const pages = useInfiniteQuery({
     queryKey: [path, ask],
-    queryFn: async ({ pageParam, signal }) => {
+    queryFn: async ({ pageParam, signal }): Promise<Page<Item<P>>> => {
       const { query } = ask as { query?: object };
-      const page = await call("get", path, { ...ask, query: { ...query, cursor: pageParam }, signal } as unknown as Ask<"get", P>);
-      return page;
+      return call("get", path, { ...ask, query: { ...query, cursor: pageParam }, signal } as unknown as Ask<"get", P>);
     },
     initialPageParam: null as string | null,
     getNextPageParam: (last) => last.next,

@@ -83,14 +83,16 @@ function Facts({ fixes, recorded }: { fixes: readonly TrackFix[]; recorded: numb
     [s.track.points, f.integer(recorded)],
   ];
   return (
-    <dl className="figures">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
+    <section>
+      <dl className="figures">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
       {fixes.length < recorded && <p className="muted small">{s.track.simplified(f.integer(fixes.length))}</p>}
-    </dl>
+    </section>
   );
 }
