@@ -31,7 +31,7 @@ _RUNS = int(os.environ.get("BENCH_REST_RUNS", "3"))
 _SECONDS = float(os.environ.get("BENCH_REST_SECONDS", "10"))
 _DEVICES = int(os.environ.get("BENCH_REST_DEVICES", "10000"))
 _ALONE = 15
-_NEIGHBOURS = 20
+_NEIGHBOURS = int(os.environ.get("BENCH_REST_NEIGHBOURS", "20"))
 _SETTINGS = {"MILKRUN_API_CLIENT_RATE": "100000", "MILKRUN_API_CLIENT_BURST": "100000"}
 
 # A day at 1 Hz of one device, whose rows lie between those of its neighbours as they come in; 30 days of one signal
