@@ -112,14 +112,14 @@ async def list_letters(
     return page(found, limit, key=lambda letter: (letter.received_at, letter.id), item=_envelope)
 
 
-@router.get("/v1/dead-letters/{letter_id}", summary="Show a dead letter")
+@router.get("/v1/dead-letters/{letter_id:int}", summary="Show a dead letter")
 async def show_letter(letter_id: LetterId, caller: Reader, services: Given) -> WholeLetterBody:
     async with _door(services, caller) as tx:
         [letter] = await letters.load(tx, [letter_id])
     return _whole(letter)
 
 
-@router.post("/v1/dead-letters/{letter_id}/replay", summary="Replay a dead letter")
+@router.post("/v1/dead-letters/{letter_id:int}/replay", summary="Replay a dead letter")
 async def replay_letter(letter_id: LetterId, caller: Writer, services: Given) -> OutcomeBody:
     """What is stored stays stored once; a letter refused again stays as it is."""
     [outcome] = await _replay(services, caller, [letter_id])

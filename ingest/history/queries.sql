@@ -54,26 +54,20 @@ WHERE dead_letter.tenant_id = done.tenant_id AND dead_letter.id = done.id
 -- name: one_worker
 SELECT set_config('max_parallel_workers_per_gather', '0', true)
 
+-- name: pending_minutes
+-- Minutes of a span whose rollup is behind.
+SELECT m FROM pending_minutes(%(since)s::timestamptz, %(until)s::timestamptz) AS m ORDER BY m
+
 -- name: count_fixes
--- Whole minutes out of the rollup; the two edges, and minutes whose rollup is behind, out of the rows.
-WITH whole AS (
-    SELECT least(first_minute, %(until)s::timestamptz) AS since,
-           greatest(least(first_minute, %(until)s::timestamptz), date_trunc('minute', %(until)s::timestamptz, 'UTC')) AS until
-    FROM (SELECT date_trunc('minute', %(since)s::timestamptz + interval '59.999999 s', 'UTC') AS first_minute) AS f
-), pending AS MATERIALIZED (
-    SELECT m FROM whole, pending_minutes(whole.since, whole.until) AS m
-), raw AS (
-    SELECT %(since)s::timestamptz AS since, whole.since AS until FROM whole
-    UNION ALL SELECT whole.until, %(until)s::timestamptz FROM whole
-    UNION ALL SELECT m, m + interval '1 minute' FROM pending
-)
+-- Whole minutes out of the rollup; the edges, and minutes whose rollup is behind, out of the rows.
 SELECT (SELECT coalesce(sum(fixes), 0) FROM positions_1m
-        WHERE device_id = %(device)s AND bucket >= (SELECT since FROM whole) AND bucket < (SELECT until FROM whole)
-          AND bucket NOT IN (SELECT m FROM pending))
-     + (SELECT coalesce(sum(n), 0) FROM raw CROSS JOIN LATERAL (
+        WHERE device_id = %(device)s AND bucket >= %(whole_since)s AND bucket < %(whole_until)s
+          AND bucket <> ALL(%(pending)s::timestamptz[]))
+     + (SELECT coalesce(sum(n), 0) FROM unnest(%(raw_since)s::timestamptz[], %(raw_until)s::timestamptz[])
+                                        AS raw(since, until) CROSS JOIN LATERAL (
             SELECT count(*) AS n FROM positions
-            WHERE device_id = %(device)s AND ts >= raw.since AND ts < raw.until) AS rows_there
-        WHERE raw.since < raw.until) AS fixes
+            WHERE device_id = %(device)s AND ts >= %(since)s AND ts < %(until)s
+              AND ts >= raw.since AND ts < raw.until) AS rows_there) AS fixes
 
 -- name: packed_track
 -- Times, latitudes and longitudes as big-endian doubles: a column of numbers costs next to nothing to read.
@@ -114,50 +108,48 @@ WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(since)s AND ts < %(
 ORDER BY ts, boot, seq LIMIT %(limit)s
 
 -- name: metric_buckets_of_hours
--- Numbers are added up as parts of 2^66, so that the largest there are do not overflow.
--- Hours with a minute that the rollup lacks are made of minutes, and such minutes of rows.
-WITH pending AS MATERIALIZED (
-    SELECT m FROM pending_minutes(%(since)s, %(until)s) AS m
-), behind AS MATERIALIZED (
-    SELECT DISTINCT date_trunc('hour', m, 'UTC') AS h FROM pending
-), part AS (
+-- Hours with a minute that the rollup lacks are made of minutes, and such minutes of rows. Numbers are added up as parts
+-- of 2^66, so that the largest there are do not overflow.
+WITH part AS (
     SELECT bucket, samples, avg, min, max, last FROM metrics_1h
     WHERE device_id = %(device)s AND name = %(name)s AND bucket >= %(since)s AND bucket < %(until)s
-      AND bucket NOT IN (SELECT h FROM behind)
+      AND bucket <> ALL(%(behind)s::timestamptz[])
     UNION ALL
-    SELECT v.* FROM behind CROSS JOIN LATERAL (
+    SELECT v.* FROM unnest(%(behind)s::timestamptz[]) AS h CROSS JOIN LATERAL (
         SELECT bucket, samples, avg, min, max, last FROM metrics_1m
         WHERE device_id = %(device)s AND name = %(name)s AND bucket >= h AND bucket < h + interval '1 hour'
-          AND bucket NOT IN (SELECT m FROM pending)) AS v
+          AND bucket <> ALL(%(pending)s::timestamptz[])) AS v
     UNION ALL
-    SELECT m, v.* FROM pending CROSS JOIN LATERAL (
-        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8 AS avg, min(value) AS min, max(value) AS max,
-               (array_agg(value ORDER BY ts DESC, seq DESC))[1] AS last FROM metrics
-        WHERE device_id = %(device)s AND name = %(name)s AND ts >= m AND ts < m + interval '1 minute'
-          AND value IS NOT NULL) AS v
+    SELECT m, v.* FROM unnest(%(pending)s::timestamptz[]) AS m CROSS JOIN LATERAL (
+        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8,
+               min(value), max(value), (array_agg(value ORDER BY ts DESC, seq DESC))[1] FROM metrics
+        WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(raw_since)s AND ts < %(raw_until)s
+          AND ts >= m AND ts < m + interval '1 minute' AND value IS NOT NULL) AS v
     WHERE v.samples > 0
 )
-SELECT date_bin(%(width)s, bucket, 'epoch') AS ts, sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg, min(min) AS min,
-       max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last, sum(samples)::bigint AS count
+SELECT date_bin(%(width)s, bucket, 'epoch') AS ts,
+       sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg,
+       min(min) AS min, max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last,
+       sum(samples)::bigint AS count
 FROM part GROUP BY 1 ORDER BY 1
 
 -- name: metric_buckets_of_minutes
-WITH pending AS MATERIALIZED (
-    SELECT m FROM pending_minutes(%(since)s, %(until)s) AS m
-), part AS (
+WITH part AS (
     SELECT bucket, samples, avg, min, max, last FROM metrics_1m
     WHERE device_id = %(device)s AND name = %(name)s AND bucket >= %(since)s AND bucket < %(until)s
-      AND bucket NOT IN (SELECT m FROM pending)
+      AND bucket <> ALL(%(pending)s::timestamptz[])
     UNION ALL
-    SELECT m, v.* FROM pending CROSS JOIN LATERAL (
-        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8 AS avg, min(value) AS min, max(value) AS max,
-               (array_agg(value ORDER BY ts DESC, seq DESC))[1] AS last FROM metrics
-        WHERE device_id = %(device)s AND name = %(name)s AND ts >= m AND ts < m + interval '1 minute'
-          AND value IS NOT NULL) AS v
+    SELECT m, v.* FROM unnest(%(pending)s::timestamptz[]) AS m CROSS JOIN LATERAL (
+        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8,
+               min(value), max(value), (array_agg(value ORDER BY ts DESC, seq DESC))[1] FROM metrics
+        WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(raw_since)s AND ts < %(raw_until)s
+          AND ts >= m AND ts < m + interval '1 minute' AND value IS NOT NULL) AS v
     WHERE v.samples > 0
 )
-SELECT date_bin(%(width)s, bucket, 'epoch') AS ts, sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg, min(min) AS min,
-       max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last, sum(samples)::bigint AS count
+SELECT date_bin(%(width)s, bucket, 'epoch') AS ts,
+       sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg,
+       min(min) AS min, max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last,
+       sum(samples)::bigint AS count
 FROM part GROUP BY 1 ORDER BY 1
 
 -- name: metric_buckets_of_rows

@@ -1,7 +1,7 @@
 """A device's named signals over time: last values, raw rows, and buckets of any width that whole seconds make.
 
 Buckets are counted from 1970-01-01 UTC on. Those of whole hours and minutes come out of the rollups; minutes that these
-do not have yet are added from the rows, in the same statement, so that a reader misses nothing that was committed.
+do not have yet are added from the rows, so that a reader misses nothing that was committed before it asked.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ LADDER_S: Sequence[int] = (10, 30, 60, 300, 600, 900, 1800, 3600, 7200, 10_800, 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_LOOK = timedelta(hours=1)
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,22 @@ async def raw(tx: TenantTx, name: str, span: Span, *, after: tuple[datetime, str
 async def buckets(tx: TenantTx, name: str, span: Span, width_s: int) -> list[Bucket]:
     """The span's buckets in order; span and width as `whole` gives them."""
     params = {**span.params(), "name": name, "width": timedelta(seconds=width_s)}
+    if width_s % 60 == 0:
+        # Asked before: what is rolled up in between is counted once all the same, from its rows.
+        pending = await pending_minutes(tx, span.since, span.until)
+        params |= {
+            "pending": pending,
+            "behind": sorted({minute.replace(minute=0) for minute in pending}),
+            "raw_since": pending[0] if pending else span.since,
+            "raw_until": pending[-1] + _MINUTE if pending else span.since,
+        }
     return [Bucket(**row) for row in await tx.all(_query(width_s), params)]
+
+
+async def pending_minutes(tx: TenantTx, since: datetime, until: datetime) -> list[datetime]:
+    """Minutes from `since` to before `until` whose rollups are behind, in order."""
+    rows = await tx.all(QUERIES["pending_minutes"], {"since": since, "until": until})
+    return [row["m"].astimezone(UTC) for row in rows]
 
 
 def whole(span: Span, width_s: int) -> Span:

@@ -15,11 +15,13 @@ from psycopg.rows import DictRow, tuple_row
 
 from core.db import TenantTx
 from ingest.history.export import QUERIES, Span
+from ingest.history.series import pending_minutes
 from ingest.history.thinning import is_in_order, thin
 
 FIXES_AT_ONCE = 250_000
 SPANS_A_POINT, MOST_SPANS = 4, 8000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,21 @@ type _Columns = tuple[Sequence[float], Sequence[float], Sequence[float]]
 
 async def recorded(tx: TenantTx, span: Span) -> int:
     """How many fixes were received for a span, those that retention has removed since included."""
-    row = await tx.one(QUERIES["count_fixes"], span.params())
+    first = span.since + (_EPOCH - span.since) % _MINUTE
+    whole_since = min(first, span.until)
+    whole_until = max(whole_since, span.until - (span.until - _EPOCH) % _MINUTE)
+    pending = await pending_minutes(tx, whole_since, whole_until)
+    raw = [(span.since, whole_since), (whole_until, span.until), *((minute, minute + _MINUTE) for minute in pending)]
+    raw = [(since, until) for since, until in raw if since < until]
+    params = {
+        **span.params(),
+        "whole_since": whole_since,
+        "whole_until": whole_until,
+        "pending": pending,
+        "raw_since": [since for since, _ in raw],
+        "raw_until": [until for _, until in raw],
+    }
+    row = await tx.one(QUERIES["count_fixes"], params)
     return int(row["fixes"]) if row else 0
 
 
