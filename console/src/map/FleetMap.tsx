@@ -20,6 +20,7 @@ interface Props {
   onFollow: (isFollowing: boolean) => void;
 }
 
+const SAME_FRAME_MS = 6;
 const FOLLOW_EVERY_MS = 700;
 const OFF_CENTRE_PX = 90;
 const PADDING_PX = 56;
@@ -148,17 +149,21 @@ export default function FleetMap({ fleet, visible, selected, onSelect, isFollowi
 /** Draw in every frame while the map is there. */
 function run(map: MapLibre, overlay: FleetOverlay): () => void {
   let handle = 0;
+  let drawnAt = 0;
+  const draw = () => {
+    drawnAt = performance.now();
+    overlay.frame(drawnAt);
+  };
   const tick = () => {
-    overlay.frame(performance.now());
+    if (performance.now() - drawnAt > SAME_FRAME_MS) draw();
     handle = requestAnimationFrame(tick);
   };
   handle = requestAnimationFrame(tick);
   // While the map moves, markers move in the same frame as the ground.
-  const onRender = () => overlay.frame(performance.now());
-  map.on("move", onRender);
+  map.on("move", draw);
   return () => {
     cancelAnimationFrame(handle);
-    map.off("move", onRender);
+    map.off("move", draw);
   };
 }
 

@@ -12,6 +12,8 @@ const CLUSTER_BELOW_ZOOM = 9.5;
 const REGROUP_EVERY_MS = 500;
 const TRAILS_EVERY_MS = 1000;
 const MOST_NAMES = 120;
+/** While the map is dragged trails are drawn in each frame; more of them than this come back when it rests. */
+const MOST_TRAILS_ON_THE_MOVE = 150;
 const NAMES_FROM_ZOOM = 11;
 const TOUCH_PX = 18;
 const SHORTEST_STEP_PX = 2;
@@ -50,6 +52,7 @@ export class FleetOverlay {
   private groupedFor = "";
   private trailsAt = Number.NEGATIVE_INFINITY;
   private trailsFor = "";
+  private wasMoving = false;
   private drawnFor = "";
   private readonly names = new Map<string, HTMLCanvasElement>();
   private readonly map: MapLibre;
@@ -89,10 +92,12 @@ export class FleetOverlay {
     const screen = this.screen();
     const camera = `${screen.scale} ${screen.left} ${screen.top} ${screen.width} ${screen.height}`;
     const isRegrouped = this.regroup(at);
-    if (this.trailsFor !== camera || at - this.trailsAt > TRAILS_EVERY_MS) {
+    const isMoving = this.map.isMoving();
+    if (this.trailsFor !== camera || this.wasMoving !== isMoving || at - this.trailsAt > TRAILS_EVERY_MS) {
       this.drawTrails(screen);
       this.trailsAt = at;
       this.trailsFor = camera;
+      this.wasMoving = isMoving;
     }
     const hasMoved = this.glide(this.isStill() ? Number.POSITIVE_INFINITY : at);
     if (hasMoved || isRegrouped || camera !== this.drawnFor) {
@@ -217,7 +222,8 @@ export class FleetOverlay {
     pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
     pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     pen.lineJoin = pen.lineCap = "round";
-    if (this.view.hasTrails && this.groupedFor === "apart") {
+    const isTooMuch = this.map.isMoving() && this.spots.length > MOST_TRAILS_ON_THE_MOVE;
+    if (this.view.hasTrails && this.groupedFor === "apart" && !isTooMuch) {
       pen.beginPath();
       for (const spot of this.spots) this.traceTrail(spot.name, screen);
       pen.strokeStyle = this.inks.motions.moving;
