@@ -108,8 +108,7 @@ WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(since)s AND ts < %(
 ORDER BY ts, boot, seq LIMIT %(limit)s
 
 -- name: metric_buckets_of_hours
--- Hours with a minute that the rollup lacks are made of minutes, and such minutes of rows. Numbers are added up as parts
--- of 2^66, so that the largest there are do not overflow.
+-- Hours with a minute that the rollup lacks are made of minutes, and such minutes of rows.
 WITH part AS (
     SELECT bucket, samples, avg, min, max, last FROM metrics_1h
     WHERE device_id = %(device)s AND name = %(name)s AND bucket >= %(since)s AND bucket < %(until)s
@@ -121,14 +120,14 @@ WITH part AS (
           AND bucket <> ALL(%(pending)s::timestamptz[])) AS v
     UNION ALL
     SELECT m, v.* FROM unnest(%(pending)s::timestamptz[]) AS m CROSS JOIN LATERAL (
-        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8,
+        SELECT count(*) AS samples, sum(value) / count(*),
                min(value), max(value), (array_agg(value ORDER BY ts DESC, seq DESC))[1] FROM metrics
         WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(raw_since)s AND ts < %(raw_until)s
           AND ts >= m AND ts < m + interval '1 minute' AND value IS NOT NULL) AS v
     WHERE v.samples > 0
 )
 SELECT date_bin(%(width)s, bucket, 'epoch') AS ts,
-       sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg,
+       sum(avg * samples) / sum(samples)::float8 AS avg,
        min(min) AS min, max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last,
        sum(samples)::bigint AS count
 FROM part GROUP BY 1 ORDER BY 1
@@ -140,20 +139,21 @@ WITH part AS (
       AND bucket <> ALL(%(pending)s::timestamptz[])
     UNION ALL
     SELECT m, v.* FROM unnest(%(pending)s::timestamptz[]) AS m CROSS JOIN LATERAL (
-        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8,
+        SELECT count(*) AS samples, sum(value) / count(*),
                min(value), max(value), (array_agg(value ORDER BY ts DESC, seq DESC))[1] FROM metrics
         WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(raw_since)s AND ts < %(raw_until)s
           AND ts >= m AND ts < m + interval '1 minute' AND value IS NOT NULL) AS v
     WHERE v.samples > 0
 )
 SELECT date_bin(%(width)s, bucket, 'epoch') AS ts,
-       sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg,
+       sum(avg * samples) / sum(samples)::float8 AS avg,
        min(min) AS min, max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last,
        sum(samples)::bigint AS count
 FROM part GROUP BY 1 ORDER BY 1
 
 -- name: metric_buckets_of_rows
-SELECT date_bin(%(width)s, ts, 'epoch') AS ts, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8 AS avg, min(value) AS min, max(value) AS max,
+-- sum over count: avg keeps squares, which overflow from 1e154 on.
+SELECT date_bin(%(width)s, ts, 'epoch') AS ts, sum(value) / count(*) AS avg, min(value) AS min, max(value) AS max,
        (array_agg(value ORDER BY ts DESC, seq DESC))[1] AS last, count(*) AS count
 FROM metrics
 WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(since)s AND ts < %(until)s AND value IS NOT NULL
