@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from api.access import Role
 from core.clock import utc_now
 from core.db import Database
+from core.migrate import has_timescale
 from core.settings import TelemetrySettings
 from core.tenancy import TenantId
 from ingest.history.maintenance import Maintenance
@@ -47,10 +48,19 @@ class Fleet:
         """Deliver (topic or thing, payload) and wait for the commit."""
         await feed(self.urls, *messages, clock=clock)
 
-    async def roll_up(self) -> int:
-        """Bring the rollups up to date, as maintenance does each minute."""
+    async def roll_up(self) -> None:
+        """Bring the rollups up to date, as maintenance (or TimescaleDB's own policies) does each minute."""
+        if self.has_timescale:
+            with psycopg.connect(self.urls.owner, autocommit=True) as conn:
+                for name in ("metric_1m", "metric_1h", "position_1m", "position_1h"):
+                    conn.execute("CALL refresh_continuous_aggregate(%s, NULL, NULL)", (f"telemetry.{name}",))
+            return
         async with Database(self.urls.ingest, pool_size=1) as database:
-            return await Maintenance(database, TelemetrySettings(), utc_now).refresh_rollups()
+            await Maintenance(database, TelemetrySettings(), utc_now).refresh_rollups()
+
+    @property
+    def has_timescale(self) -> bool:
+        return has_timescale(self.urls.owner)
 
     def connect(self, thing: str, *, online: bool, reason: str | None = None) -> None:
         """What the broker service writes when a device comes or goes."""

@@ -141,6 +141,8 @@ async def test_buckets_equal_a_naive_computation_whatever_is_rolled_up(fleet: Fl
     await check()  # everything is
     await send(300, "b2", begin)  # late, into hours and minutes that were
     await send(50, "b3", until - timedelta(minutes=2))
+    if fleet.has_timescale:
+        await fleet.roll_up()  # there late values count when their bucket is made again (docs/api.md)
     await check()
     await fleet.roll_up()
     await check()

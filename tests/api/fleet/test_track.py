@@ -237,5 +237,7 @@ async def test_a_track_that_is_known_is_not_sent_again_until_a_late_fix_comes(fl
     await fleet.roll_up()
     assert (await fleet.acme.get(PATH, params=span, headers=known)).status_code == 304
     await drive(fleet, begin, [7], boot="late")
+    if fleet.has_timescale:
+        await fleet.roll_up()  # there it counts when its minute is made again (docs/api.md)
     answer = await fleet.acme.get(PATH, params=span, headers=known)
     assert (answer.status_code, len(answer.json()["items"]), answer.json()["recorded"]) == (200, 121, 121)
