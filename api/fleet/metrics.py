@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
@@ -12,9 +13,10 @@ from api.fleet.tracks import From, To, span_of
 from api.http.paging import Cursor, Page, decode, encode
 from api.http.security import Caller, needs
 from api.http.strict import StrictRoute
-from api.http.times import Time
+from api.http.times import Time, iso
 from api.services import Given
 from ingest.history import export, series
+from ingest.history.series import Bucket
 
 router = APIRouter(tags=["telemetry"], route_class=StrictRoute)
 
@@ -123,29 +125,40 @@ async def show_metric(
     if width_s is not None and (count := series.count_of(span, width_s)) > MOST_BUCKETS:
         raise refusal("bucket", f"{count:,} buckets of {width_s} s: at most {MOST_BUCKETS:,} are answered at once")
     following = None
-    items: list[BucketBody] | list[RawValue]
+    items: list[dict[str, object]]
     async with services.app.tenant(thing.tenant) as tx:
         await export.require_device(tx, thing.device)
         if width_s is None:
             rows = await series.raw(tx, name, span, after=after, limit=limit + 1)
-            items = [RawValue(ts=row.ts, value=_value(row.value, row.text)) for row in rows[:limit]]
+            items = [{"ts": iso(row.ts), "value": _value(row.value, row.text)} for row in rows[:limit]]
             if len(rows) > limit:
                 last = rows[limit - 1]
                 following = encode(last.ts, last.boot, last.seq)
         else:
             span = series.whole(span, width_s)
-            found = await series.buckets(tx, name, span, width_s)
-            items = [BucketBody(ts=b.ts, avg=b.avg, min=b.min, max=b.max, last=b.last, count=b.count) for b in found]
-    body = MetricBody.model_construct(
-        device=thing.device,
-        name=name,
-        since=span.since,
-        until=span.until,
-        bucket=width_s,
-        items=items,
-        next=following,
-    )
-    return Response(body.model_dump_json(by_alias=True), media_type="application/json")
+            items = [_bucket_item(each) for each in await series.buckets(tx, name, span, width_s)]
+    body = {
+        "device": thing.device,
+        "name": name,
+        "from": iso(span.since),
+        "to": iso(span.until),
+        "bucket": width_s,
+        "items": items,
+        "next": following,
+    }
+    # Not through MetricBody, which takes three times as long for the same text.
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+def _bucket_item(found: Bucket) -> dict[str, object]:
+    return {
+        "ts": iso(found.ts),
+        "avg": found.avg,
+        "min": found.min,
+        "max": found.max,
+        "last": found.last,
+        "count": found.count,
+    }
 
 
 def _value(number: float | None, text: str | None) -> float | str:
