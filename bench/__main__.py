@@ -2,7 +2,7 @@ import sys
 
 from rich.console import Console
 
-from bench import growth, idle, ingest, live, rest, revoke
+from bench import console, growth, idle, ingest, live, rest, revoke
 from core import logs
 
 BENCHMARKS = {
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "revoke": revoke.main,
     "live": live.main,
     "rest": rest.main,
+    "console": console.main,
 }
 
 

@@ -11,14 +11,21 @@ from tests.e2e.console.town import ROOT, Town, User
 from tests.e2e.console.visitor import PATIENCE_MS, Visitor
 
 _TRUCKS = 8
+ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage"]
+"""A container has neither the user namespaces of Chromium's sandbox nor much /dev/shm."""
+
+
+def find_chromium() -> Path | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((Path(found) for name in names if (found := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="package")
 def chromium() -> Path:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = find_chromium()
     if found is None:
         pytest.skip("NOT PROVEN: the console in a browser: no Chromium is installed (Debian: apt-get install chromium)")
-    return Path(found)
+    return found
 
 
 @pytest.fixture(scope="package")
@@ -35,9 +42,7 @@ def town(chromium: Path, work_dir: Path) -> Iterator[Town]:
 def browser(chromium: Path) -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
-        # A container has neither the user namespaces of Chromium's sandbox nor much /dev/shm.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
-        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+        browser = driver.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield browser
         browser.close()
 

@@ -79,7 +79,9 @@ def test_a_day_is_scrubbed_and_played_on_the_time_slider(visit, dispatcher, tank
     expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
     expect(slider).not_to_have_attribute("aria-valuetext", begins)
     expect(now).to_contain_text("72 km/h · 0° N")
-    page.get_by_role("button", name="Pause", exact=True).or_(page.get_by_role("button", name="Play", exact=True)).click()
+    page.get_by_role("button", name="Pause", exact=True).or_(
+        page.get_by_role("button", name="Play", exact=True)
+    ).click()
     expect(visitor.fact("Points")).to_have_text("480")
     expect(visitor.fact("Distance")).to_have_text(re.compile(r"^3[56]"))
     expect(visitor.fact("Top speed")).to_have_text("72 km/h")

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis]
 
+
 def test_a_truck_that_drives_moves_on_card_and_map(visit, dispatcher, town):
     name = town.moving()
     visitor = visit(dispatcher)

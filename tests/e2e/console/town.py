@@ -61,7 +61,7 @@ class Town:
         data = ("--data", str(self._data))
         up = self._start(self._log, "up", *data, "--mqtt-port", "0", "--api-port", "0")
         try:
-            self._await(lambda: (self._data / "stack.json").exists(), up, self._log)
+            self._await((self._data / "stack.json").exists, up, self._log)
             self._up = psutil.Process(up.pid)
             self.stack = json.loads((self._data / "stack.json").read_text())
             self.url = self.stack["console_url"].rstrip("/")
@@ -116,6 +116,14 @@ class Town:
                     return fast[0]
                 time.sleep(1)
         raise AssertionError("no truck drives")
+
+    def farthest(self) -> str:
+        """Of the trucks that drive, the one with the most fixes while driving, which makes the best picture."""
+        with self.rest() as rest:
+            found = rest.get("/v1/positions").raise_for_status().json()["items"]
+            names = [each["device"] for each in found if (each.get("speed") or 0) > 5]
+            tracks = {name: rest.get(f"/v1/devices/{name}/track").json()["items"] for name in names}
+        return max(tracks, key=lambda name: sum((fix.get("speed") or 0) > 5 for fix in tracks[name]))
 
     def device(self) -> "Device":
         """A device of the test's own, registered and equipped."""
@@ -178,7 +186,8 @@ class Town:
 
     def _is_driving(self) -> bool:
         with self.rest() as rest:
-            return len(rest.get("/v1/positions").raise_for_status().json()["items"]) == self._trucks
+            # The tenant is made by the fleet: until then there is none.
+            return len(rest.get("/v1/positions").json().get("items", [])) == self._trucks
 
     @staticmethod
     def _await(condition, process: "subprocess.Popen[bytes]", log: Path) -> None:
