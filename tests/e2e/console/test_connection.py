@@ -33,9 +33,7 @@ def test_the_network_goes_and_comes_and_no_position_is_missed(visit, dispatcher)
 
 def test_the_server_dies_and_comes_back_and_no_position_is_missed(visit, dispatcher, town):
     visitor = visit(dispatcher)
-    visitor.bear(
-        "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE", r"WebSocket connection to .* failed"
-    )
+    visitor.bear("ERR_CONNECTION_(REFUSED|RESET)", "ERR_EMPTY_RESPONSE", r"WebSocket connection to .* failed")
     page = visitor.open()
     visitor.is_live()
     _until_news(visitor, 5)

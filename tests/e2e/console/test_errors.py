@@ -47,10 +47,10 @@ def test_without_the_database_the_page_says_so_and_goes_on_when_it_is_back(visit
     visitor.bear(r"status of 50[034] ", r"WebSocket connection to .* failed")
     page = visitor.open()
     visitor.is_live()
-    expect(visitor.trucks.first).to_be_visible()
+    expect(visitor.truck("truck-1")).to_be_visible()
     with town.without_supervisor():
         town.kill("postgres")
-        visitor.trucks.first.dblclick()
+        visitor.truck("truck-1").dblclick()
         refusal = page.get_by_role("alert")
         expect(refusal).to_contain_text("The server is busy or starting. Try again in a moment.")
         expect(refusal).to_contain_text(re.compile(r"Request \S+"))

@@ -1,5 +1,6 @@
 """The live page: trucks that move, found by keyboard alone."""
 
+import itertools
 import re
 import time
 
@@ -23,7 +24,7 @@ def test_a_truck_that_drives_moves_on_card_and_map(visit, dispatcher, town):
     _, _, events = visitor.log()
     told = [event["data"] for event in events if event["type"] == "position" and event["data"]["device"] == name]
     assert len({(fix["lat"], fix["lon"]) for fix in told}) >= 3
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in itertools.pairwise(told):
         assert after["ts"] > before["ts"]
 
 

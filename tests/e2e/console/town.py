@@ -127,7 +127,8 @@ class Town:
 
     def device(self) -> "Device":
         """A device of the test's own, registered and equipped."""
-        name = f"tanker-{next(self._numbers)}"
+        # Behind the trucks in the list.
+        name = f"van-{next(self._numbers)}"
         folder = self._data.parent / name
         arguments = ("device", "add", TENANT, name, "--out", str(folder), "--data", str(self._data))
         subprocess.run((*MILKRUN, *arguments), check=True, capture_output=True, timeout=120)

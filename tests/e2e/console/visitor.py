@@ -115,9 +115,8 @@ class Visitor:
 
     def fact(self, name: str) -> Locator:
         """The value beside a name, such as Position on a vehicle's card."""
-        return self.page.locator("dl > div", has=self.page.locator("dt", has_text=re.compile(f"^{name}$"))).locator(
-            "dd"
-        )
+        term = self.page.locator("dt", has_text=re.compile(f"^{name}$"))
+        return self.page.locator("dl > div", has=term).locator("dd")
 
     # --- what is to be seen ---------------------------------------------------------------------------------------
 
