@@ -53,8 +53,8 @@ class Idempotent:
         services: Services = request.app.state.services
         try:
             principal = await authenticate(request, services.identity)
-            named = request.headers.get("milkrun-tenant") or request.query_params.get("tenant")
-            tenant = choose_tenant(principal, named)
+            named = request.headers.get("milkrun-tenant"), request.query_params.get("tenant")
+            tenant = choose_tenant(principal, *named)
         except MilkrunError:
             # The route says the same, and counts it.
             await self._app(scope, receive, send)

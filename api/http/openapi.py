@@ -78,6 +78,8 @@ _IDEMPOTENCY_KEY = {
     "description": "A name for this request, best a UUID: sent again, it is answered as before and done once",
 }
 
+_NO_NUL = r"^[^\x00]*$"
+
 router = APIRouter(dependencies=[PUBLIC])
 
 
@@ -129,7 +131,33 @@ def _collect(app: FastAPI) -> Json:
         "scheme": "bearer",
         "description": "An access token of POST /oauth/token, or an API key",
     }
+    _tell_of_nul(found)
     return found
+
+
+def _tell_of_nul(found: Json) -> None:
+    """No text that comes in may hold a NUL, which PostgreSQL cannot store (api.http.bodies): said at each text."""
+    schemas = found["components"]["schemas"]
+    seen: set[str] = set()
+
+    def mark(node: Any) -> None:
+        if isinstance(node, list):
+            for each in node:
+                mark(each)
+        if not isinstance(node, dict):
+            return
+        name = str(node.get("$ref", "")).rpartition("/")[2]
+        if name and name not in seen:
+            seen.add(name)
+            mark(schemas[name])
+        if node.get("type") == "string" and not node.keys() & {"pattern", "enum", "const", "format"}:
+            node["pattern"] = _NO_NUL
+        for each in node.values():
+            mark(each)
+
+    for operation in (operation for methods in found["paths"].values() for operation in methods.values()):
+        mark([parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"])
+        mark([content["schema"] for content in operation.get("requestBody", {}).get("content", {}).values()])
 
 
 def undescribed(found: Json) -> list[str]:

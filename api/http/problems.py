@@ -155,11 +155,10 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def methods_at(request: Request) -> list[str]:
-    """The methods that some route takes at the request's path."""
-    found = {"OPTIONS"}
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
-            found |= route.methods or set()
+    """The methods that some route takes at the request's path; a path written out wins over one with a parameter."""
+    matching = [r for r in request.app.routes if isinstance(r, Route) and r.matches(request.scope)[0] != Match.NONE]
+    fewest = min((len(route.param_convertors) for route in matching), default=0)
+    found = {"OPTIONS"}.union(*(r.methods or () for r in matching if len(r.param_convertors) == fewest))
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 

@@ -120,7 +120,7 @@ async def _sign_in(websocket: WebSocket, services: Services) -> _Caller:
         raise
     if not principal.may(Scope.LIVE_READ):
         raise InsufficientScope(f"this needs the scope {Scope.LIVE_READ}")
-    chosen = choose_tenant(principal, query.get("tenant") or websocket.headers.get("milkrun-tenant"))
+    chosen = choose_tenant(principal, query.get("tenant"), websocket.headers.get("milkrun-tenant"))
     if chosen is None:
         raise TenantRequired("say whose fleet: ?tenant=")
     is_known = chosen == principal.tenant or services.live.hub.knows(chosen)

@@ -136,6 +136,15 @@ async def test_an_operator_acts_in_the_tenant_he_names_and_in_no_other(world: Wo
         assert nowhere.json()["code"] == "tenant_required"
 
 
+async def test_naming_two_tenants_is_naming_none(world: World):
+    for header, query in (("acme", "zeta"), ("zeta", "acme"), ("acme", ""), ("", "acme")):
+        [devices] = [operation for operation in SECURED if operation.id == "list_devices"]
+        for token in (world.acme.token, world.operator):
+            more = {"headers": {"Milkrun-Tenant": header}, "params": {"tenant": query}}
+            answer = await world.ask(devices, token, {}, **more)
+            assert (answer.status_code, answer.json()["code"]) == (404, "tenant_not_found")
+
+
 async def test_the_websocket_lets_nobody_in_who_may_not(world: World):
     api = world.platform
     for token in ("nonsense", "eyJhbGciOiJub25lIn0.e30."):

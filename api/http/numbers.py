@@ -1,0 +1,15 @@
+"""Whole numbers as JSON has them: 7 and 7.0 are the same, `false` is no number."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, not true or false")  # noqa: TRY004  pydantic takes a ValueError for a finding
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
+"""An int field of a body."""
