@@ -8,7 +8,7 @@ from psycopg.rows import DictRow
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.fleet.given import DeviceName, Form
-from api.http.numbers import WholeNumber
+from api.http.numbers import NO_FLAG
 from api.http.times import Time
 from provisioning.model import Certificate, CertificateStatus, DeviceStatus, Issued, Reason, Tenant
 
@@ -159,14 +159,14 @@ class NewTenant(Form):
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None, description="Default: the id", examples=["Acme Dairy"]
     )
-    retention_days: WholeNumber | None = Field(None, ge=1, le=36_500)
+    retention_days: Annotated[int, Field(ge=1, le=36_500), NO_FLAG] | None = None
 
 
 class TenantChange(Form):
     """What is left out stays; `retention_days: null` is the deployment's own."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    retention_days: WholeNumber | None = Field(None, ge=1, le=36_500)
+    retention_days: Annotated[int, Field(ge=1, le=36_500), NO_FLAG] | None = None
 
 
 def device(row: DictRow, tenant: str) -> DeviceBody:

@@ -1,7 +1,5 @@
 """Whole numbers as JSON has them: 7 and 7.0 are the same, `false` is no number."""
 
-from typing import Annotated
-
 from pydantic import BeforeValidator
 
 
@@ -11,5 +9,5 @@ def _no_flag(value: object) -> object:
     return value
 
 
-WholeNumber = Annotated[int, BeforeValidator(_no_flag)]
-"""An int field of a body."""
+NO_FLAG = BeforeValidator(_no_flag)
+"""For an int field of a body, after its bounds: `Annotated[int, Field(ge=1), NO_FLAG]`."""
