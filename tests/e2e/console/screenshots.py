@@ -1,6 +1,6 @@
 """The pictures of README.md and docs/console.md, taken of the demo district after its trucks have driven for a while.
 
-`scripts/screenshots` runs it; minutes to drive may be given. Light and dark, 1440 x 900.
+`scripts/screenshots` runs it; minutes to drive may be given. Light and dark, 1280 x 800.
 """
 
 import sys
@@ -35,7 +35,7 @@ def main() -> None:
             browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
             user, truck = town.user("tenant_admin"), town.farthest()
             for scheme, name in (("light", "console-live"), ("dark", "console-live-dark")):
-                view = {"color_scheme": scheme, "viewport": {"width": 1440, "height": 900}}
+                view = {"color_scheme": scheme, "viewport": {"width": 1280, "height": 800}}
                 visitor = Visitor(browser, town, user, timezone_id="Europe/Berlin", **view)
                 page = visitor.open(f"/?vehicle={truck}")
                 expect(page.get_by_role("region", name=truck, exact=True)).to_be_visible()
