@@ -27,7 +27,7 @@ async def test_nothing_is_found(world: World, who: str, tmp_path: Path):
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", _HERE / "schemathesis.toml"),
         *("run", f"{world.platform.url}/v1/openapi.json", "--exclude-operation-id", _ENDLESS, *only),
         *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--no-color"),
-        *("--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "10"), "--seed", _SEED),
+        *("--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "3"), "--seed", _SEED),
         *("--generation-database", "none", "--header", f"Authorization: Bearer {token}"),
     ]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.api.contract.cases", "PYTHONPATH": str(_HERE.parents[2])}
