@@ -69,6 +69,8 @@ class Principal:
     expires_at: datetime | None = None
     generation: int = 0
     """of the account, when this principal was made: what changes its rights or password raises it and voids this"""
+    session: str = ""
+    """of a signed-in browser, by the hash its cookie is kept under: signing out voids this and nothing else"""
 
     def may(self, scope: Scope) -> bool:
         return scope in self.scopes

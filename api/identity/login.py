@@ -117,7 +117,7 @@ class LoginService:
     async def session_and_user(self, cookie: str) -> tuple[Session, User]:
         """The same with the user. Raises InvalidToken."""
         now = self._clock()
-        found = None
+        found, digest = None, b""
         if _COOKIE.match(cookie):
             digest = _digest(cookie)
             async with self._operator.unscoped(reason="a cookie does not say whose it is") as tx:
@@ -127,7 +127,8 @@ class LoginService:
         if found is None:
             raise InvalidToken("the session is over: sign in again", reason="session")
         user, _, expires_at = found
-        return Session(model.principal("user", user, expires_at=expires_at), csrf_of(cookie)), user
+        principal = model.principal("user", user, expires_at=expires_at, session=digest.hex())
+        return Session(principal, csrf_of(cookie)), user
 
     async def logout(self, cookie: str) -> None:
         """End the session, if it is one."""
@@ -160,7 +161,7 @@ class LoginService:
         now = self._clock()
         cookie = secrets.token_urlsafe(32)
         expires_at = now + self._longest
-        principal = model.principal("user", user, expires_at=expires_at)
+        principal = model.principal("user", user, expires_at=expires_at, session=_digest(cookie).hex())
         by = Actor(principal=principal, kind="user", request_id=request_id, ip=ip)
         async with self._operator.unscoped(reason="who signs in is known by his password alone") as tx:
             if not await self._store.finish_login(tx, user, now):

@@ -238,9 +238,14 @@ def renewed[A: Account](account: A, at: datetime) -> A:
 
 
 def principal(
-    kind: Kind, account: Account, *, scopes: frozenset[Scope] | None = None, expires_at: datetime | None = None
+    kind: Kind,
+    account: Account,
+    *,
+    scopes: frozenset[Scope] | None = None,
+    expires_at: datetime | None = None,
+    session: str = "",
 ) -> Principal:
-    """Whoever proved to be `account`; `scopes` narrows what it may."""
+    """Whoever proved to be `account`; `scopes` narrows what it may; `session` is the one it came by."""
     effective = account.rights.effective
     return Principal(
         kind=kind,
@@ -252,6 +257,7 @@ def principal(
         sites=account.rights.sites,
         expires_at=expires_at,
         generation=account.generation,
+        session=session,
     )
 
 

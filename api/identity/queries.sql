@@ -133,6 +133,9 @@ SELECT tenant_id, client_id AS id, generation FROM api_client WHERE client_id = 
 SELECT tenant_id, key_id AS id, generation FROM api_key
 WHERE key_id = ANY(%(ids)s) AND status = 'active' AND (expires_at IS NULL OR expires_at > %(at)s)
 
+-- name: living_sessions
+SELECT token_hash FROM user_session WHERE token_hash = ANY(%(hashes)s) AND expires_at > %(at)s
+
 -- name: take_attempt
 -- One password attempt of a network address, if its allowance is not used up (GCRA). No row: it is.
 INSERT INTO login_throttle (source, whole_at) VALUES (%(source)s, %(at)s + %(cost)s::interval)

@@ -155,7 +155,7 @@ class IdentityService:
         return IssuedToken(await self._tokens.issue(client, granted), self._tokens.ttl_s, granted)
 
     async def still_valid(self, principals: Sequence[Principal]) -> list[bool]:
-        """For each whether it still holds: not expired, its account active and with the rights and password it had."""
+        """Which of them still hold: neither expired nor signed out, its account active with the rights it had."""
         now = self._clock()
         living: dict[Kind, set[tuple[Owner, str, int]]] = {}
         asked: dict[Kind, set[str]] = {}
@@ -164,9 +164,11 @@ class IdentityService:
         async with self._operator.unscoped(reason="connections of all tenants are asked about at once") as tx:
             for kind, ids in asked.items():
                 living[kind] = await self._store.living(tx, kind, sorted(ids), now)
+            sessions = await self._store.living_sessions(tx, {each.session for each in principals if each.session}, now)
         return [
             (each.expires_at is None or each.expires_at > now)
             and (model.owner_of(each.tenant), each.id, each.generation) in living[each.kind]
+            and (not each.session or each.session in sessions)
             for each in principals
         ]
 

@@ -4,7 +4,7 @@ Methods take the transaction of a door and the owner they mean: through a tenant
 tenant alone; the operator login sees all, and serves sign-in, proofs, and what belongs to the operators.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -196,6 +196,14 @@ class IdentityStore:
         names: dict[Kind, str] = {"user": "living_users", "client": "living_clients", "key": "living_keys"}
         rows = await tx.all(self._sql[names[kind]], {"ids": list(ids), "at": at})
         return {(Owner(r["tenant_id"]), r["id"], r["generation"]) for r in rows}
+
+    async def living_sessions(self, tx: Tx, sessions: Collection[str], at: datetime) -> set[str]:
+        """Those of `sessions` (hashes, hex) that nobody signed out of and whose time is not over."""
+        if not sessions:
+            return set()
+        hashes = [bytes.fromhex(each) for each in sessions]
+        rows = await tx.all(self._sql["living_sessions"], {"hashes": hashes, "at": at})
+        return {bytes(row["token_hash"]).hex() for row in rows}
 
     async def take_attempt(self, tx: Tx, source: str, at: datetime, *, cost: timedelta, window: timedelta) -> bool:
         """Whether the network address `source` may try a password now; it has used the attempt up then."""

@@ -69,4 +69,5 @@ def _unpacked(facts: dict[str, Any] | Any) -> Principal:
         sites=frozenset(facts["sites"]),
         expires_at=expires_at and datetime.fromisoformat(expires_at),
         generation=facts["generation"],
+        session=facts["session"],
     )

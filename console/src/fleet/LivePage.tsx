@@ -25,7 +25,9 @@ export function LivePage() {
   const [side, setSide] = useState<"map" | "list">("map");
   const search = useRef<HTMLInputElement>(null);
 
-  useRecentTrail(fleet, useMay("telemetry:read") ? selected : null);
+  // Not before the first snapshot named it: there would be no trail to put the way in front of.
+  const isKnown = vehicle !== null;
+  useRecentTrail(fleet, useMay("telemetry:read") && isKnown ? selected : null);
 
   const wanted = useDeferredValue(filter);
   const shown = useMemo(() => vehicles.filter((one) => passes(one, wanted, now)), [vehicles, wanted, now]);

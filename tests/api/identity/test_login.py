@@ -45,6 +45,17 @@ async def test_a_browser_signs_in_is_known_and_signs_out(platform: Platform):
         assert (await http.get("/v1/session")).status_code == 401, "the session itself has ended, not the cookie alone"
 
 
+async def test_signing_out_ends_what_goes_on_by_that_session_and_by_no_other(platform: Platform):
+    await platform.user(ACME, "ann@example.com", Role.VIEWER)
+    async with platform.signed_in("ann@example.com") as here, platform.signed_in("ann@example.com") as there:
+        both = [
+            (await platform.identity.by_session(http.cookies["milkrun_session"])).principal for http in (here, there)
+        ]
+        assert await platform.identity.still_valid(both) == [True, True]
+        assert (await here.delete("/v1/session")).status_code == 204
+        assert await platform.identity.still_valid(both) == [False, True]
+
+
 async def test_the_cookie_is_for_this_site_and_no_script(platform: Platform, identity_settings: Settings):
     await platform.user(ACME, "ann@example.com", Role.VIEWER)
     form = {"email": "ann@example.com", "password": PASSWORD}
