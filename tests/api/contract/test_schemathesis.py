@@ -26,7 +26,7 @@ async def test_nothing_is_found(world: World, who: str, tmp_path: Path):
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", _HERE / "schemathesis.toml"),
         *("run", f"{world.platform.url}/v1/openapi.json", "--exclude-operation-id", _ENDLESS, *only),
-        *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--no-color"),
+        *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--workers", "4", "--no-color"),
         *("--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "3"), "--seed", _SEED),
         *("--generation-database", "none", "--header", f"Authorization: Bearer {token}"),
     ]
