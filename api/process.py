@@ -124,6 +124,8 @@ def server(app: FastAPI, settings: Settings) -> HttpServer:
         # Else any program on this machine could say it speaks for another address.
         proxy_headers=bool(settings.api.trusted_proxies),
         forwarded_allow_ips=settings.api.trusted_proxies,
+        # Longer than a load balancer keeps an idle connection (AWS: 60 s), so that it is never closed under a request.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=_DRAIN_S,
     )
     return HttpServer(config)
