@@ -24,12 +24,13 @@ demo: setup ## build the console, start everything, drive trucks through it, sho
 
 ##@ Work on it
 test: setup ## run all tests against a real PostgreSQL, Redis and, where installed, Mosquitto
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup ## what must hold before a change: lint, format, types, imports, the rules of the house
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy && $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/house
+	@scripts/console check
 
 openapi: setup ## write docs/openapi.json anew from the routes
 	@$(BIN)/python -m api.openapi >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json

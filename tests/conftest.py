@@ -21,7 +21,8 @@ from cli.stack.servers.postgres import Postgres
 from cli.stack.servers.redis import Redis
 from core.migrate import ROLES, grant_logins, has_timescale, migrate
 
-_TEMPLATE = "milkrun_test_template"
+# Each of pytest's processes has one of its own, also where they share a server.
+_TEMPLATE = f"milkrun_test_template_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 # Roles belong to the whole server, so every test database shares these passwords.
 _PASSWORDS = {role: secrets.token_hex(8) for role in ROLES}
 
@@ -157,6 +158,7 @@ def mosquitto_path() -> Path:
     return found
 
 
+_SHARING = ("tests/e2e/console/", "tests/api/contract/")
 _NO_MOSQUITTO = "Mosquitto is not installed (Debian: apt-get install mosquitto; macOS: brew install mosquitto)"
 
 
@@ -167,10 +169,18 @@ def _find_mosquitto() -> Path | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_together(item)))
     if _find_mosquitto() is None:
         for item in items:
             if item.get_closest_marker("mosquitto"):
                 item.add_marker(pytest.mark.skip(reason=_NO_MOSQUITTO))
+
+
+def _together(item: pytest.Item) -> str:
+    """What one process runs: a file, or the folder whose tests share a running stack."""
+    file = item.nodeid.partition("::")[0]
+    return next((folder for folder in _SHARING if file.startswith(folder)), file)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

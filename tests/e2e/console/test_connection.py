@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis]
 
 WITHOUT_A_GAP = re.compile(r"^Back, without a gap: \d+ missed messages? fetched$")
+NOTHING_LOST = re.compile(r"^Back, without a gap: (\d+ missed messages? fetched|nothing was missed)$")
 
 
 def test_the_network_goes_and_comes_and_no_position_is_missed(visit, dispatcher):
@@ -41,7 +42,9 @@ def test_the_server_dies_and_comes_back_and_no_position_is_missed(visit, dispatc
     expect(visitor.connection).to_contain_text("Connection lost")
     expect(page.get_by_text(re.compile(r"Next try in \d+ s|Trying again")).first).to_be_attached()
     expect(visitor.trucks.first).to_be_visible()
-    expect(visitor.connection).to_have_text(WITHOUT_A_GAP, timeout=240_000)
+    # Nobody writes the log while the only API process is dead: whether there is something to fetch depends on who is
+    # first afterwards, its pump or the page. That nothing is missing, the log itself says below.
+    expect(visitor.connection).to_have_text(NOTHING_LOST, timeout=240_000)
     _until_news(visitor, 5)
     visitor.assert_without_gap()
     resumed = [line for line in visitor.lines if line.subscription][-1]

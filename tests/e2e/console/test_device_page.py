@@ -129,13 +129,13 @@ def test_a_vehicle_is_suspended_after_a_question_and_resumed(visit, admin, rest)
     expect(page.get_by_role("region", name=name, exact=True)).not_to_contain_text("Offline", timeout=240_000)
 
 
-def test_a_dead_letter_is_shown_with_its_reason_and_its_words(visit, admin, town):
+def test_a_dead_letter_is_shown_with_its_reason_and_its_words(visit, admin, town, rest):
     device = town.device()
     device.send(b'{"ts": 17')
+    _until_dead_letter(rest, device.name)
     visitor = visit(admin)
     page = visitor.open("/dead-letters")
     row = page.get_by_role("row").filter(has_text=device.name)
-    _reload_until(page, row)
     expect(row).to_contain_text("The message is not in the form its topic promises")
     row.get_by_role("button", name="Details").click()
     details = page.get_by_role("dialog", name="The message is not in the form its topic promises")
@@ -182,10 +182,8 @@ def _seconds(clock: str) -> int:
     return hours * 3600 + minutes * 60 + seconds
 
 
-def _reload_until(page, row) -> None:
-    for _ in range(60):
-        if row.count():
-            return
-        page.wait_for_timeout(1000)
-        page.reload()
-    raise AssertionError("the dead letter does not appear")
+def _until_dead_letter(rest, name: str) -> None:
+    deadline = time.monotonic() + 120
+    while not rest.get("/v1/dead-letters", params={"device": name}).raise_for_status().json()["items"]:
+        assert time.monotonic() < deadline, "the message is nowhere among the dead letters"
+        time.sleep(0.5)

@@ -85,6 +85,8 @@ def test_who_is_disabled_while_he_looks_is_signed_out_in_words(visit, town, rest
     visitor = visit(user)
     page = visitor.open()
     visitor.is_live()
+    # What the page still fetches in that moment, such as the base map, would be refused too, which is right.
+    page.wait_for_load_state("networkidle")
     rest.patch(f"/v1/users/{user.id}", json={"status": "disabled"}).raise_for_status()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     expect(page.get_by_role("status").filter(has_text="Your session has ended")).to_be_visible()
