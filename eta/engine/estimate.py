@@ -1,40 +1,74 @@
 """Arrival times of one running trip, from its track and its profile."""
 
 import bisect
+import enum
 import math
 from typing import NamedTuple
 
 from eta.engine.bands import Bands
 from eta.engine.history import Profile
 from eta.engine.track import Track
+from eta.engine.visits import StopState
 
 _PACE_MEMORY_S = 900.0  # of expected driving: the pace of the last quarter of an hour tells of the next
 _PACE_NOISE_S = 19.0  # variance of the log pace over one second; over ten minutes a deviation of 18 %
 _PACE_KNOWN = 0.10  # deviation of a trip's pace from its history
 _PACE_GUESSED = 0.35  # ... and from the guess, where there is no history
+_ROAD_GUESSED = 0.28  # an unknown road ahead is not like the one behind, which no pace so far can tell
 _STANDS_S = 10.0
 _DETOUR = 1.35  # roads against the straight line
 _DETOUR_MPS = 8.0
 _ODD_PACE = 3.0
 _ODD_S = 30.0
-_AGED_S = 90.0
+_STANDS_ON_S = 900.0
 _LIFE_GUESS = 1.0
+_AGED_S = 90.0
+_AGED_SHARE = 0.2  # what was due while nothing was heard is expected after a fifth of the silence again
+_JITTER_S2 = 64.0  # variance of an arrival already in sight
+_NOISE_S = 4.0  # variance that each second ahead adds: lights, queues, passengers
+_SERVICE_STOPS = 2.0  # so many stops served as guessed weigh against what this trip shows ...
+_SERVICE_STOPS_A_TRIP = 10.0  # ... and so many more for each trip in the history
+_LONG_SERVICE_S = 600.0
 
 
 class Arrival(NamedTuple):
-    """Epoch seconds. `index` is that of the stop on the route."""
+    """When one stop is reached. Epoch seconds; `index` is that of the stop on the route."""
 
     index: int
     eta: float
+    """the time to announce: a little before the middle, since a truck before its time costs more than one after it"""
     p10: float
+    p50: float
     p90: float
-    method: str
+
+
+class Method(enum.StrEnum):
+    """What an estimate rests on, best first."""
+
+    HISTORY = "history"  # earlier trips over most of this road
+    GUESS = "guess"  # usual speeds, and this trip's own pace
+    DETOUR = "detour"  # off the route: straight-line way back to it, then as above
+    AGED = "aged"  # no fix for a while: the last estimate, widening
+
+
+class Estimate(NamedTuple):
+    """Arrival at every stop ahead, with what it rests on."""
+
+    made_at: float
+    method: Method
+    age_s: float
+    """age of the newest fix"""
+    reason: str
+    arrivals: list[Arrival]
 
 
 class Estimator:
     """Estimates of one trip. Holds nothing but what follows from the track and the profile."""
 
-    __slots__ = ("_actual", "_expected", "_pace", "_seen", "_spread", "planned_start", "profile", "track", "variance")
+    __slots__ = (
+        "_actual", "_expected", "_pace", "_seen", "_served", "_service", "_spread", "_to_serve", "planned_start", "profile",
+        "track",
+    )  # fmt: skip
 
     def __init__(self, track: Track, profile: Profile, planned_start: float | None) -> None:
         self.track = track
@@ -45,7 +79,8 @@ class Estimator:
         """Go on with another profile, or after the track was worked out again."""
         self.profile = profile
         self._seen = 0
-        self._actual = self._expected = 0.0
+        self._actual = self._expected = self._served = self._to_serve = 0.0
+        self._service = 1.0
         self._pace, self._spread = 1.0, 0.0
         self._weigh()
 
@@ -54,71 +89,95 @@ class Estimator:
         crossed, seconds, keys = self.track.crossed, self.profile.seconds, self.track.route.keys
         for k in range(self._seen, self.track.next - 1):
             took, expected = crossed[k + 1] - crossed[k], seconds[k]
-            if not keys[k][1] or not took >= 0.0:
+            if not took >= 0.0:
+                continue
+            if not keys[k][1]:
+                self._served += min(took, 4.0 * expected + _LONG_SERVICE_S)
+                self._to_serve += expected
                 continue
             fade = math.exp(-expected / _PACE_MEMORY_S)
             # A vehicle that stood for ten minutes is not a slow vehicle.
             self._actual = self._actual * fade + min(took, _ODD_PACE * expected + _ODD_S)
             self._expected = self._expected * fade + expected
         self._seen = max(self.track.next - 1, 0)
-        total = self.profile.drive[-1]
-        trips = self.profile.known[-1] / total if total else 0.0
+        whole = self.profile.serve[-1] / len(self.track.route.stops)
+        trips = self.profile.trips
+        weight = whole * (_SERVICE_STOPS + _SERVICE_STOPS_A_TRIP * trips)
+        self._service = (self._served + weight) / (self._to_serve + weight) if weight else 1.0
         variance = _PACE_KNOWN**2 + _PACE_GUESSED**2 / (1.0 + 3.0 * trips)
         if self._expected > 0.0:
             noise = _PACE_NOISE_S / self._expected
             share = variance / (variance + noise)
             self._pace = (max(self._actual, 1.0) / self._expected) ** share
-            self._spread = math.sqrt(variance * (1.0 - share))
+            variance *= 1.0 - share
         else:
-            self._pace, self._spread = 1.0, math.sqrt(variance)
+            self._pace = 1.0
+        self._spread = math.sqrt(variance + _ROAD_GUESSED**2 / (1.0 + 3.0 * trips))
 
-    def arrivals(self, now: float, bands: Bands | None) -> list[Arrival]:
-        """Every stop still ahead. Without `bands`, p10 and p90 hold eta minus and plus one deviation."""
-        track, profile = self.track, self.profile
+    def estimate(self, now: float, bands: Bands | None) -> Estimate:
+        """Arrival at every stop still ahead. Without `bands`, p10 and p90 are one deviation off the middle."""
+        track, profile, route = self.track, self.profile, self.track.route
         if track.next - 1 != self._seen:
             self._weigh()
-        route = track.route
-        method = "history" if profile.known[-1] >= 0.5 * profile.drive[-1] else "guess"
-        if track.is_off_route:
-            method, wait, distance = "detour", *self._rejoin()
-            k = bisect.bisect_right(route.bounds, distance)
-        else:
-            wait, distance, k = 0.0, track.distance, track.next
-        here = k - 1
-        drive, serve = profile.drive, profile.serve
-        if here < 0:
-            driven, served = drive[0] - (route.bounds[0] - distance) / _DETOUR_MPS, 0.0
-        elif here >= len(route.bounds) - 1:
-            driven, served = drive[-1], serve[-1]
-        else:
-            length = route.bounds[k] - route.bounds[here]
-            part = (distance - route.bounds[here]) / length if length > 0.0 else 0.0
-            driven = drive[here] + part * (drive[k] - drive[here])
-            served = serve[k]
-            if not route.keys[here][1]:
-                wait += self._service_left(here, part)
-            elif track.standing_s > _STANDS_S:
-                wait += profile.idle_ratio * track.standing_s
-        age = now - track.at
-        pace, spread = self._pace, self._spread
-        soonest = now + 0.2 * age
+        age = max(now - track.at, 0.0)
+        wait, driven, served = self._here()
+        pace, spread, service = self._pace, self._spread, self._service
+        drive, serve, states = profile.drive, profile.serve, track.visits.states
+        soonest = now + _AGED_SHARE * age
         found = []
-        first = bisect.bisect_left(route.arrivals, track.next)
-        for i in range(first, len(route.arrivals)):
+        for i in range(bisect.bisect_left(route.arrivals, track.next), len(route.arrivals)):
+            if states[i] is not StopState.AHEAD:
+                continue
             b = route.arrivals[i]
             left = drive[b] - driven
             if left < 0.0:
                 left = 0.0
-            ahead = wait + pace * left + serve[b] - served
-            scale = math.sqrt(64.0 + 4.0 * ahead + (spread * pace * left) ** 2 + 0.25 * age * age)
-            eta = max(track.at + ahead, soonest)
+            ahead = max(wait + pace * left + service * (serve[b] - served), 0.0)
+            scale = math.sqrt(
+                _JITTER_S2 + _NOISE_S * ahead + (spread * pace * left) ** 2 + 0.5 * wait * wait + 0.25 * age * age
+            )
+            at = track.at + ahead
             if bands is None:
-                found.append(Arrival(i, eta, eta - scale, eta + scale, method))
+                found.append(Arrival(i, at, at - scale, at, at + scale))
                 continue
-            low, middle, high = bands.at(ahead)
-            p50 = max(eta + middle * scale, soonest)
-            found.append(Arrival(i, p50, max(eta + low * scale, now), max(eta + high * scale, p50), method))
-        return found
+            low, announced, middle, high = bands.at(ahead)
+            eta = max(at + announced * scale, soonest)
+            p50 = max(at + middle * scale, eta)
+            p10 = max(at + low * scale, now)
+            found.append(Arrival(i, eta, p10 if p10 < eta else eta, p50, max(at + high * scale, p50)))
+        method, reason = self._grounds(age)
+        return Estimate(now, method, age, reason, found)
+
+    def _here(self) -> tuple[float, float, float]:
+        """Seconds until the vehicle moves on along the route, and what lies behind it: driving and service seconds."""
+        track, profile, route = self.track, self.profile, self.track.route
+        wait, distance, k = 0.0, track.distance, track.next
+        if track.is_off_route:
+            wait, distance = self._rejoin()
+            k = bisect.bisect_right(route.bounds, distance)
+        here = k - 1
+        drive, serve = profile.drive, profile.serve
+        if here < 0:
+            return wait, (distance - route.bounds[0]) / _DETOUR_MPS, 0.0
+        if here >= len(route.bounds) - 1:
+            return wait, drive[-1], serve[-1]
+        length = route.bounds[k] - route.bounds[here]
+        part = (distance - route.bounds[here]) / length if length > 0.0 else 0.0
+        if not route.keys[here][1]:
+            wait += self._service_left(here, part)
+        elif track.standing_s > _STANDS_S:
+            wait += min(profile.idle_ratio * track.standing_s, _STANDS_ON_S)
+        return wait, drive[here] + part * (drive[k] - drive[here]), serve[k]
+
+    def _grounds(self, age: float) -> tuple[Method, str]:
+        if age > _AGED_S:
+            return Method.AGED, f"no position for {age:.0f} s"
+        if self.track.is_off_route:
+            return Method.DETOUR, f"off the route for {self.track.at - self.track.off_since:.0f} s"
+        share = self.profile.known_share
+        if share >= 0.5:
+            return Method.HISTORY, f"earlier trips know {min(share, 1.0):.0%} of the route"
+        return Method.GUESS, "no earlier trip tells of this route yet"
 
     def _service_left(self, k: int, part: float) -> float:
         """What is left of the stop the vehicle is at, given how long it has been there."""

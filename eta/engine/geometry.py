@@ -23,6 +23,10 @@ class Plane:
     def xy(self, lat: float, lon: float) -> tuple[float, float]:
         return ((lon - self.lon + 540.0) % 360.0 - 180.0) * self.east, (lat - self.lat) * METRES_PER_DEGREE
 
+    def degrees(self, x: float, y: float) -> tuple[float, float]:
+        """Latitude and longitude of a place on the plane."""
+        return self.lat + y / METRES_PER_DEGREE, self.lon + x / self.east
+
 
 class Line:
     """A polyline with the distance along it at each vertex. Metres; at least two vertices."""

@@ -51,8 +51,10 @@ class Profile:
     """at the stops, up to each boundary"""
     seconds: tuple[float, ...]
     """of each cell"""
-    known: tuple[float, ...]
-    """trips behind the drive up to each boundary, times its seconds: the share that is known"""
+    trips: float
+    """trips behind the drive, each by its likeness to this one, on the average second"""
+    known_share: float
+    """of the drive: what at least one trip has shown"""
     longer: dict[int, tuple[float, ...]]
     """per stop: its durations so far, sorted"""
     starts: tuple[float, ...]
@@ -98,7 +100,7 @@ class History:
             del starts[:-_KEEP]
         self._idle[trip] = _idle(track)
 
-    def profile(self, route: Route, at: float, without: str = "") -> Profile:
+    def profile(self, route: Route, at: float, *, without: str = "") -> Profile:
         """What a trip at this time may expect. `without` names a trip that must not tell of itself."""
         now = when(at, route.stops[0].lon)
         weights = {trip: _likeness(now, other) for trip, other in self._whens.items() if trip != without}
@@ -123,6 +125,7 @@ class History:
             if not key[1]:
                 longer[k] = tuple(sorted(s.seconds for s in samples))
         is_drive = [bool(key[1]) for key in route.keys]
+        driving = sum(s for s, d in zip(seconds, is_drive, strict=True) if d) or 1.0
         starts = sorted(s.seconds for s in self._starts.get(route.route_id, ()) if s.trip in weights)
         stood, went_on = (sum(v[i] for t, v in self._idle.items() if t in weights) for i in (0, 1))
         return Profile(
@@ -130,7 +133,8 @@ class History:
             _sums(s if d else 0.0 for s, d in zip(seconds, is_drive, strict=True)),
             _sums(0.0 if d else s for s, d in zip(seconds, is_drive, strict=True)),
             tuple(seconds),
-            _sums(s * n if d else 0.0 for s, n, d in zip(seconds, known, is_drive, strict=True)),
+            sum(s * n for s, n, d in zip(seconds, known, is_drive, strict=True) if d) / driving,
+            sum(s for s, n, d in zip(seconds, known, is_drive, strict=True) if d and n > 0.0) / driving,
             longer,
             tuple(starts),
             (went_on + 0.3 * 300.0) / (stood + 300.0),

@@ -39,7 +39,7 @@ class Paths:
             spacing = max(math.dist(p, q) for p, q in pairwise(points))
             known = self._paths.get((a.stop_id, b.stop_id))
             if known is None or spacing < _BETTER * known.spacing_m:
-                degrees = tuple((plane.lat + y / 111_195.0, plane.lon + x / plane.east) for x, y in points)
+                degrees = tuple(plane.degrees(x, y) for x, y in points)
                 self._paths[a.stop_id, b.stop_id] = Path(degrees, spacing)
                 self.version += 1
 
@@ -50,9 +50,10 @@ def _passes(track: Track) -> Iterable[tuple[float, tuple[float, float]] | None]:
     for i, (x, y) in enumerate(route.stop_xy):
         since = track.crossed[route.arrivals[i - 1]] if i else track.first_at
         until = track.crossed[route.arrivals[i + 1]] if i + 1 < len(route.stops) else track.at
+        since = track.first_at if math.isnan(since) else since
         best: tuple[float, float, tuple[float, float]] | None = None
         for (at, ax, ay), (to, bx, by) in pairwise(fixes):
-            if to < since or at > until or math.isnan(since) or math.isnan(until):
+            if to < since or at > until or math.isnan(until):
                 continue
             length = math.hypot(bx - ax, by - ay)
             t = max(0.0, min(1.0, ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / length**2)) if length else 0.0

@@ -68,10 +68,16 @@ class Grade(NamedTuple):
     """cost of a metre by which a move along it differs from the move over ground"""
     tolerance_m: float
     """further from it than this is off the route; infinite where the road is not known"""
+    doubt: float
+    """log of the spread around it, so that a vague stretch does not win by being vague"""
+
+    @classmethod
+    def of(cls, spread_m: float, leap_m: float, tolerance_m: float) -> "Grade":
+        return cls(0.5 / spread_m**2, 1.0 / leap_m, tolerance_m, math.log(spread_m))
 
 
-_ROAD = Grade(0.5 / 20.0**2, 1 / 100.0, 60.0)
-_CHORD = Grade(0.5 / 150.0**2, 1 / 400.0, math.inf)
+_ROAD = Grade.of(20.0, 100.0, 60.0)
+_CHORD = Grade.of(150.0, 400.0, math.inf)
 
 
 def drawn(route_id: str, stops: Sequence[Stop], shape: Sequence[tuple[float, float]]) -> Route:
@@ -94,8 +100,7 @@ def assembled(route_id: str, stops: Sequence[Stop], paths: Sequence[Path | None]
             leg = simplified([plane.xy(lat, lon) for lat, lon in path.points], _SIMPLER_M)
             # Between two fixes the road may bulge: the sparser the track, the less a distance from it means.
             tolerance = max(_ROAD.tolerance_m, 0.5 * path.spacing_m)
-            spread = 20.0 + 0.1 * path.spacing_m
-            grade = Grade(0.5 / spread**2, _ROAD.leap, tolerance)
+            grade = Grade.of(20.0 + 0.1 * path.spacing_m, 100.0, tolerance)
         for point in leg:
             if point != points[-1]:
                 points.append(point)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from eta.engine.route import Route
+from eta.engine.visits import StopEvent, Visits
 
 _BACK_M = 60.0  # a fix may fall behind the progress by this much and still be read as the same place
 _REACH_MPS = 40.0  # nothing on wheels gets further along a route
@@ -35,7 +36,7 @@ class Track:
 
     __slots__ = (
         "_ats", "_xs", "_ys", "at", "cadence_s", "crossed", "distance", "first_at", "last_on_at", "next", "off_fixes",
-        "off_since", "place", "route", "still_since", "still_x", "still_y", "woken", "x", "y",
+        "events", "off_since", "place", "route", "still_since", "still_x", "still_y", "visits", "woken", "x", "y",
     )  # fmt: skip
 
     def __init__(self, route: Route) -> None:
@@ -65,6 +66,9 @@ class Track:
         self.still_x = self.still_y = 0.0
         self.cadence_s = 0.0
         """usual time between fixes"""
+        self.visits = Visits(self.route)
+        self.events: list[StopEvent] = []
+        """arrivals, departures and stops left out so far, in the order they were noticed"""
         self.woken = False
         """the newest fix ended a silence without movement: such devices speak again when they move off"""
 
@@ -127,8 +131,7 @@ class Track:
         plane = self.route.plane
         other._ats = array("d", self._ats)  # noqa: SLF001
         for x, y in zip(self._xs, self._ys, strict=True):
-            lat, lon = plane.lat + y / 111_195.0, plane.lon + x / plane.east
-            nx, ny = route.plane.xy(lat, lon)
+            nx, ny = route.plane.xy(*plane.degrees(x, y))
             other._xs.append(nx)  # noqa: SLF001
             other._ys.append(ny)  # noqa: SLF001
         other._reset()  # noqa: SLF001
@@ -139,7 +142,11 @@ class Track:
     def _step(self, at: float, x: float, y: float) -> None:
         if self.at == -math.inf:
             self._begin(at, x, y)
-            return
+        else:
+            self._go_on(at, x, y)
+        self.events += self.visits.step(at, x, y, self.distance, self.standing_s)
+
+    def _go_on(self, at: float, x: float, y: float) -> None:
         before = self.at
         dx, dy = x - self.still_x, y - self.still_y
         moved_on = dx * dx + dy * dy > _STILL_M * _STILL_M
@@ -170,7 +177,7 @@ class Track:
         near = route.line.near(x, y, 0, len(route.line.segments) - 1)
         # The start is likelier than a later pass over the same road.
         _, off, place, grade = min(
-            (off * off * grade.weight + place / 3000.0, off, place, grade)
+            (off * off * grade.weight + grade.doubt + place / 3000.0, off, place, grade)
             for (off, place), grade in zip(near, route.grades, strict=True)
         )
         self.at = self.first_at = self.still_since = at
@@ -207,7 +214,7 @@ class Track:
                 continue
             trust = grades[i]
             leap = place - here - moved if moved >= 0.0 else 0.1 * (place - here)
-            cost = square * trust[0] + (leap if leap > 0.0 else -leap) * trust[1]
+            cost = square * trust[0] + (leap if leap > 0.0 else -leap) * trust[1] + trust[3]
             if cost < best:
                 best, found, near, grade = cost, place, square, trust
         return found, near <= grade[2] * grade[2]
