@@ -21,7 +21,7 @@ _CONFIRM_S = 15.0  # one estimate alone warns nobody
 _STEP_S = 60.0  # estimates further apart than this are not each other's confirmation ...
 _STALE_S = 90.0  # ... and one from an older fix is no ground to call somebody to the gate
 _ALTERED_S = 45.0
-_APART_S = 180.0  # two alerts closer together than this are one too many
+_ABOUT_S = 120.0  # what people take "ten minutes" to mean, either way
 _DELAY_S = 300.0
 _DELAY_SHARE = 0.5
 _DELAY_HOLDS_S = 180.0
@@ -56,6 +56,7 @@ class AlertState:
     sent: frozenset[Kind] = frozenset()
     forgone: frozenset[Kind] = frozenset()
     """kinds that came too late to be of use"""
+    was_under_way: bool = False
     seen_at: float | None = None
     seen_left_s: float = 0.0
     late_since: float | None = None
@@ -75,11 +76,11 @@ def evaluate(state: AlertState, facts: Facts) -> tuple[AlertState, Alert | None]
         return state, None
     left, step = facts.eta - facts.now, _STEP_S
     before = None
-    if state.seen_at is None:
-        state = replace(state, forgone=_too_late(left))
-    else:
+    if state.seen_at is not None:
         step = facts.now - state.seen_at
         before = state.seen_left_s
+    if facts.is_under_way and not state.was_under_way:
+        state = replace(state, was_under_way=True, forgone=_too_late(left))
     state = replace(state, seen_at=facts.now, seen_left_s=left)
     if before is None or step > 5.0 * _STEP_S:
         return state, None
@@ -93,9 +94,8 @@ def evaluate(state: AlertState, facts: Facts) -> tuple[AlertState, Alert | None]
 
 
 def _too_late(left: float) -> frozenset[Kind]:
-    """Seen for the first time this close, a ten-minute warning would tread on the heels of the five-minute one."""
-    is_late = left < THRESHOLD_S[Kind.FIVE_MINUTES] + 0.5 * _APART_S
-    return frozenset({Kind.TEN_MINUTES}) if is_late else frozenset()
+    """Who lies right behind the start cannot be warned in time: "ten minutes" is not said when eight are left."""
+    return frozenset(kind for kind, threshold in THRESHOLD_S.items() if left < threshold - _ABOUT_S)
 
 
 def _is_due(kind: Kind, left: float, before: float, step: float, facts: Facts) -> bool:
@@ -105,7 +105,8 @@ def _is_due(kind: Kind, left: float, before: float, step: float, facts: Facts) -
         return False
     if before - step > threshold + min(step, _STEP_S) + _ALTERED_S:
         return False  # it has just jumped here; the next estimate confirms it or not
-    return facts.is_under_way or facts.p90 - facts.p10 <= 0.8 * threshold
+    # Before it has left, the start is the great unknown: only a narrow band is worth a warning.
+    return facts.is_under_way or (left > threshold - _ABOUT_S and facts.p90 - facts.p10 <= 0.8 * threshold)
 
 
 def _delayed(state: AlertState, facts: Facts) -> tuple[AlertState, Alert | None]:

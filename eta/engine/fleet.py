@@ -27,8 +27,8 @@ class Trip:
     profiled_at: float
     learned: tuple[int, int]
     """versions of history and roads that the profile and the route were made from"""
-    alerts: dict[str, alerts.AlertState] = field(default_factory=dict)
-    """by stop"""
+    alert_states: dict[int, alerts.AlertState] = field(default_factory=dict)
+    """by index of the stop"""
 
     @property
     def track(self) -> Track:
@@ -98,15 +98,14 @@ class Fleet:
         self._renew(trip, now)
         return trip.estimator.estimate(now, self.bands)
 
-    def due_alerts(self, trip_id: str, estimate: Estimate) -> list[tuple[str, alerts.Alert]]:
-        """(stop, alert) of every warning that this estimate makes due. Call it for the newest fix, never a late one."""
+    def due_alerts(self, trip_id: str, estimate: Estimate) -> list[tuple[int, alerts.Alert]]:
+        """(index of the stop, alert) of every warning that this estimate makes due. Call it for the newest fix, never a late one."""
         trip = self.trips[trip_id]
         track = trip.track
         is_under_way = track.next > 1 or track.distance > track.route.bounds[min(1, len(track.route.bounds) - 1)]
         due = []
         for arrival in estimate.arrivals:
-            stop = track.route.stops[arrival.index].stop_id
-            state = trip.alerts.get(stop, _ARMED)
+            state = trip.alert_states.get(arrival.index, _ARMED)
             facts = alerts.Facts(
                 estimate.made_at,
                 arrival.p50,
@@ -119,9 +118,9 @@ class Fleet:
             )
             after, alert = alerts.evaluate(state, facts)
             if after is not state:
-                trip.alerts[stop] = after
+                trip.alert_states[arrival.index] = after
             if alert is not None:
-                due.append((stop, alert))
+                due.append((arrival.index, alert))
         return due
 
     def finish(self, trip_id: str) -> Trip:

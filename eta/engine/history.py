@@ -141,9 +141,7 @@ class History:
         )
 
     def _usual_service(self, weights: dict[str, float]) -> float | None:
-        seen = [
-            s.seconds for key, samples in self._cells.items() if not key[1] for s in samples if s.trip in weights
-        ]
+        seen = [s.seconds for key, samples in self._cells.items() if not key[1] for s in samples if s.trip in weights]
         return sorted(seen)[len(seen) // 2] if len(seen) >= 5 else None
 
 

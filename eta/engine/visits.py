@@ -74,8 +74,10 @@ class Visits:
         if away <= stop.radius_m:
             since = self._inside.setdefault(i, at)
             self._outside.pop(i, None)
-            if state is not StopState.ARRIVED and state is not StopState.SERVED and (
-                speed <= _SLOW_MPS or at - since >= _DWELL_S
+            if (
+                state is not StopState.ARRIVED
+                and state is not StopState.SERVED
+                and (speed <= _SLOW_MPS or at - since >= _DWELL_S)
             ):
                 self.arrived_at[i] = since
                 self._enter(i, StopState.ARRIVED, since, events)
@@ -97,9 +99,7 @@ class Visits:
 
     def _enter(self, i: int, state: StopState, at: float, events: list[StopEvent]) -> None:
         self.states[i] = state
-        early = state is StopState.ARRIVED and any(
-            s in {StopState.AHEAD, StopState.SKIPPED} for s in self.states[:i]
-        )
+        early = state is StopState.ARRIVED and any(s in {StopState.AHEAD, StopState.SKIPPED} for s in self.states[:i])
         late = state is StopState.ARRIVED and any(
             s in {StopState.ARRIVED, StopState.SERVED} for s in self.states[i + 1 :]
         )
