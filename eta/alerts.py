@@ -66,13 +66,10 @@ class AlertState:
 
 def evaluate(state: AlertState, facts: Facts) -> tuple[AlertState, Alert | None]:
     """The new state and the alert that is due, at most one. Facts that are stale, off route or old change nothing."""
-    if state.is_over:
-        return state, None
-    if facts.is_there:
+    if facts.is_there and not state.is_over:
         return replace(state, is_over=True), None
-    if facts.fix_age_s > _STALE_S or not facts.is_on_route:
-        return state, None
-    if state.seen_at is not None and facts.now - state.seen_at < _CONFIRM_S:
+    is_soon = state.seen_at is not None and facts.now - state.seen_at < _CONFIRM_S
+    if state.is_over or is_soon or facts.fix_age_s > _STALE_S or not facts.is_on_route:
         return state, None
     left, step = facts.eta - facts.now, _STEP_S
     before = None

@@ -75,6 +75,10 @@ class _Judged(NamedTuple):
     is_in_band: bool
 
 
+def _is_between(low: float, high: float) -> Callable[[_Judged], bool]:
+    return lambda judged: low <= judged.error_s <= high
+
+
 type Truth = dict[tuple[str, int], float]
 
 
@@ -95,7 +99,7 @@ def report(dataset: Dataset, played: Played, reached: Truth | None = None) -> Re
     benchmark = {
         f"{low}-{high} min": _pct(
             (j for j in judged if low * 60.0 <= j.ahead_s <= high * 60.0),
-            lambda j, early=float(early), late=float(late): -early <= j.error_s <= late,
+            _is_between(-early, late),
         )
         for low, high, early, late in BENCHMARK
     }

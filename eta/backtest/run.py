@@ -4,6 +4,7 @@ import enum
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from eta.alerts import Kind
@@ -127,7 +128,7 @@ def _teach(fleet: Fleet, dataset: Dataset, trip: RecordedTrip) -> None:
 
 def _legs(dataset: Dataset, route_id: str) -> set[tuple[str, str]]:
     stops = dataset.stops[route_id]
-    return {(a.stop_id, b.stop_id) for a, b in zip(stops, stops[1:], strict=False)}
+    return {(a.stop_id, b.stop_id) for a, b in pairwise(stops)}
 
 
 def _fleet(dataset: Dataset, routes: Iterable[str]) -> Fleet:

@@ -15,6 +15,9 @@ _PACE_NOISE_S = 19.0  # variance of the log pace over one second; over ten minut
 _PACE_KNOWN = 0.10  # deviation of a trip's pace from its history
 _PACE_GUESSED = 0.35  # ... and from the guess, where there is no history
 _ROAD_GUESSED = 0.28  # an unknown road ahead is not like the one behind, which no pace so far can tell
+# A trip that is slow here is slow later, but less so the further ahead: this share of its pace lasts, the rest fades.
+_LASTS = 0.3
+_FADES_S = 900.0
 _STANDS_S = 10.0
 _DETOUR = 1.35  # roads against the straight line
 _DETOUR_MPS = 8.0
@@ -32,9 +35,10 @@ _LONG_SERVICE_S = 600.0
 
 
 class Arrival(NamedTuple):
-    """When one stop is reached. Epoch seconds; `index` is that of the stop on the route."""
+    """When one stop is reached. Epoch seconds."""
 
-    index: int
+    stop: int
+    """its index on the route"""
     eta: float
     """the time to announce: a little before the middle, since a truck before its time costs more than one after it"""
     p10: float
@@ -66,9 +70,18 @@ class Estimator:
     """Estimates of one trip. Holds nothing but what follows from the track and the profile."""
 
     __slots__ = (
-        "_actual", "_expected", "_pace", "_seen", "_served", "_service", "_spread", "_to_serve", "planned_start", "profile",
+        "_actual",
+        "_expected",
+        "_pace",
+        "_seen",
+        "_served",
+        "_service",
+        "_spread",
+        "_to_serve",
+        "planned_start",
+        "profile",
         "track",
-    )  # fmt: skip
+    )
 
     def __init__(self, track: Track, profile: Profile, planned_start: float | None) -> None:
         self.track = track
@@ -129,12 +142,12 @@ class Estimator:
             if states[i] is not StopState.AHEAD:
                 continue
             b = route.arrivals[i]
-            left = drive[b] - driven
-            if left < 0.0:
-                left = 0.0
-            ahead = max(wait + pace * left + service * (serve[b] - served), 0.0)
+            left = max(drive[b] - driven, 0.0)
+            lasting = _LASTS + (1.0 - _LASTS) / (1.0 + left / _FADES_S)
+            drives = left * (1.0 + (pace - 1.0) * lasting)
+            ahead = max(wait + drives + service * (serve[b] - served), 0.0)
             scale = math.sqrt(
-                _JITTER_S2 + _NOISE_S * ahead + (spread * pace * left) ** 2 + 0.5 * wait * wait + 0.25 * age * age
+                _JITTER_S2 + _NOISE_S * ahead + (spread * drives) ** 2 + 0.5 * wait * wait + 0.25 * age * age
             )
             at = track.at + ahead
             if bands is None:
@@ -144,7 +157,7 @@ class Estimator:
             eta = max(at + announced * scale, soonest)
             p50 = max(at + middle * scale, eta)
             p10 = max(at + low * scale, now)
-            found.append(Arrival(i, eta, p10 if p10 < eta else eta, p50, max(at + high * scale, p50)))
+            found.append(Arrival(i, eta, min(p10, eta), p50, max(at + high * scale, p50)))
         method, reason = self._grounds(age)
         return Estimate(now, method, age, reason, found)
 
@@ -183,13 +196,13 @@ class Estimator:
         """What is left of the stop the vehicle is at, given how long it has been there."""
         track, profile = self.track, self.profile
         rest = (1.0 - part) * 8.0
-        if k == 0 and part < 1.0 and self.planned_start is not None and track.crossed[0] != track.crossed[0]:
+        if k == 0 and part < 1.0 and self.planned_start is not None and math.isnan(track.crossed[0]):
             elapsed = track.at - self.planned_start
             return max(_life(profile.starts, elapsed, 30.0, profile.idle_ratio), rest)
         if track.woken:
             return rest
         since = track.crossed[k]
-        elapsed = track.at - since if since == since else track.standing_s
+        elapsed = track.standing_s if math.isnan(since) else track.at - since
         return max(_life(profile.longer.get(k, ()), elapsed, profile.seconds[k], profile.idle_ratio), rest)
 
     def _rejoin(self) -> tuple[float, float]:

@@ -99,13 +99,16 @@ class Fleet:
         return trip.estimator.estimate(now, self.bands)
 
     def due_alerts(self, trip_id: str, estimate: Estimate) -> list[tuple[int, alerts.Alert]]:
-        """(index of the stop, alert) of every warning that this estimate makes due. Call it for the newest fix, never a late one."""
+        """(index of the stop, alert) of every warning this estimate makes due.
+
+        Call it when the newest fix has moved on, never for a late one.
+        """
         trip = self.trips[trip_id]
         track = trip.track
         is_under_way = track.next > 1 or track.distance > track.route.bounds[min(1, len(track.route.bounds) - 1)]
         due = []
         for arrival in estimate.arrivals:
-            state = trip.alert_states.get(arrival.index, _ARMED)
+            state = trip.alert_states.get(arrival.stop, _ARMED)
             facts = alerts.Facts(
                 estimate.made_at,
                 arrival.p50,
@@ -118,9 +121,9 @@ class Fleet:
             )
             after, alert = alerts.evaluate(state, facts)
             if after is not state:
-                trip.alert_states[arrival.index] = after
+                trip.alert_states[arrival.stop] = after
             if alert is not None:
-                due.append((arrival.index, alert))
+                due.append((arrival.stop, alert))
         return due
 
     def finish(self, trip_id: str) -> Trip:
@@ -154,7 +157,7 @@ class Fleet:
                 estimator = estimator or Estimator(replay, profile, planned_start)
                 estimator.use(profile)
             for arrival in estimator.estimate(at, None).arrivals:
-                reached = track.crossed[track.route.arrivals[arrival.index]]
+                reached = track.crossed[track.route.arrivals[arrival.stop]]
                 if reached > at and arrival.eta - at < _FAR_S:
                     errors.append((arrival.eta - at, (reached - arrival.eta) / (arrival.p90 - arrival.eta)))
         self.bands.learn(trip_id, errors)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 METRES_PER_DEGREE = 111_195.0  # of latitude, on the sphere of mean radius 6,371 km
 
@@ -42,7 +43,7 @@ class Line:
         self.along = [0.0]
         self.segments: list[tuple[float, float, float, float, float, float]] = []
         """per segment: x, y, unit vector, length, distance along at its start"""
-        for (ax, ay), (bx, by) in zip(kept, kept[1:], strict=False):
+        for (ax, ay), (bx, by) in pairwise(kept):
             length = math.hypot(bx - ax, by - ay)
             self.segments.append((ax, ay, (bx - ax) / length, (by - ay) / length, length, self.along[-1]))
             self.along.append(self.along[-1] + length)

@@ -4,7 +4,7 @@ import bisect
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from eta.engine.route import CellKey, Route
@@ -149,7 +149,7 @@ def durations(track: Track) -> Iterable[tuple[int, float]]:
     """(cell, seconds) of every cell the trip went through from end to end and was seen in."""
     crossed = track.crossed
     ats = [at for at, _, _ in track.fixes()]
-    blind = [(a, b) for a, b in zip(ats, ats[1:], strict=False) if b - a > _GAP_S]
+    blind = [(a, b) for a, b in pairwise(ats) if b - a > _GAP_S]
     places = _moved_while_blind(track, blind)
     for k in range(len(crossed) - 1):
         a, b = crossed[k], crossed[k + 1]
@@ -193,7 +193,7 @@ def _likeness(now: When, other: When) -> float:
     apart = min(apart, 24.0 - apart)
     close = math.exp(-0.5 * (apart / _HOURS) ** 2)
     day = 1.0 if now.is_weekend == other.is_weekend else _OTHER_DAY_TYPE
-    age = 0.5 ** (max(now.at - other.at, 0.0) / _DAY_S / _HALF_LIFE_DAYS)
+    age: float = 0.5 ** (max(now.at - other.at, 0.0) / _DAY_S / _HALF_LIFE_DAYS)
     return (_FLOOR + (1.0 - _FLOOR) * close) * day * age
 
 

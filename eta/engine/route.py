@@ -1,4 +1,4 @@
-"""The snapshot of a route: its line, where the stops lie along it, and the cells that time is measured and learned in."""
+"""The snapshot of a route: its line, the stops along it, and the cells that time is measured and learned in."""
 
 import bisect
 import math

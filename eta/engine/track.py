@@ -35,8 +35,28 @@ class Track:
     """Progress of one trip on one route. Times are epoch seconds, distances metres along the route's line."""
 
     __slots__ = (
-        "_ats", "_xs", "_ys", "at", "cadence_s", "crossed", "distance", "first_at", "last_on_at", "next", "off_fixes",
-        "events", "off_since", "place", "route", "still_since", "still_x", "still_y", "visits", "woken", "x", "y",
+        "_ats",
+        "_xs",
+        "_ys",
+        "at",
+        "cadence_s",
+        "crossed",
+        "distance",
+        "events",
+        "first_at",
+        "last_on_at",
+        "next",
+        "off_fixes",
+        "off_since",
+        "place",
+        "route",
+        "still_since",
+        "still_x",
+        "still_y",
+        "visits",
+        "woken",
+        "x",
+        "y",
     )  # fmt: skip
 
     def __init__(self, route: Route) -> None:
@@ -82,7 +102,7 @@ class Track:
     @property
     def standing_s(self) -> float:
         """How long the vehicle has stood at the newest fix; 0 when it moves or just moves off."""
-        return 0.0 if self.woken else self.at - self.still_since
+        return 0.0 if self.woken or not self._ats else self.at - self.still_since
 
     def fixes(self) -> list[tuple[float, float, float]]:
         """(time, x, y) of every fix in order of time."""
@@ -129,14 +149,14 @@ class Track:
         """The same fixes on another snapshot."""
         other = Track(route)
         plane = self.route.plane
-        other._ats = array("d", self._ats)  # noqa: SLF001
+        other._ats = array("d", self._ats)
         for x, y in zip(self._xs, self._ys, strict=True):
             nx, ny = route.plane.xy(*plane.degrees(x, y))
-            other._xs.append(nx)  # noqa: SLF001
-            other._ys.append(ny)  # noqa: SLF001
-        other._reset()  # noqa: SLF001
-        for at, x, y in zip(other._ats, other._xs, other._ys, strict=True):  # noqa: SLF001
-            other._step(at, x, y)  # noqa: SLF001
+            other._xs.append(nx)
+            other._ys.append(ny)
+        other._reset()
+        for at, x, y in zip(other._ats, other._xs, other._ys, strict=True):
+            other._step(at, x, y)
         return other
 
     def _step(self, at: float, x: float, y: float) -> None:

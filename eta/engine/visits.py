@@ -24,7 +24,7 @@ class StopState(enum.Enum):
 
 class StopEvent(NamedTuple):
     at: float
-    index: int
+    stop: int
     state: StopState
     is_out_of_order: bool
     """an arrival while an earlier stop is still ahead or was left out"""
