@@ -49,6 +49,8 @@ class Profile:
     """between the stops, up to each boundary"""
     serve: tuple[float, ...]
     """at the stops, up to each boundary"""
+    until: tuple[tuple[float, float], ...]
+    """the same two up to the arrival at each stop"""
     seconds: tuple[float, ...]
     """of each cell"""
     trips: float
@@ -128,10 +130,13 @@ class History:
         driving = sum(s for s, d in zip(seconds, is_drive, strict=True) if d) or 1.0
         starts = sorted(s.seconds for s in self._starts.get(route.route_id, ()) if s.trip in weights)
         stood, went_on = (sum(v[i] for t, v in self._idle.items() if t in weights) for i in (0, 1))
+        drive = _sums(s if d else 0.0 for s, d in zip(seconds, is_drive, strict=True))
+        serve = _sums(0.0 if d else s for s, d in zip(seconds, is_drive, strict=True))
         return Profile(
             route,
-            _sums(s if d else 0.0 for s, d in zip(seconds, is_drive, strict=True)),
-            _sums(0.0 if d else s for s, d in zip(seconds, is_drive, strict=True)),
+            drive,
+            serve,
+            tuple((drive[b], serve[b]) for b in route.arrivals),
             tuple(seconds),
             sum(s * n for s, n, d in zip(seconds, known, is_drive, strict=True) if d) / driving,
             sum(s for s, n, d in zip(seconds, known, is_drive, strict=True) if d and n > 0.0) / driving,

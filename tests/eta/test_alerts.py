@@ -13,9 +13,9 @@ def facts(now, left, **other):
     return Facts(**({"now": now, "eta": eta} | known | other))
 
 
-def played(series, state=AlertState()):
+def played(series):
     """The alerts over a series of facts: (kind, when)."""
-    fired = []
+    state, fired = AlertState(), []
     for fact in series:
         state, alert = evaluate(state, fact)
         if alert:
@@ -98,9 +98,7 @@ def test_nothing_is_fired_once_the_truck_is_there():
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(
-        st.tuples(
-            st.floats(0.0, 400.0), st.floats(0.0, 4000.0), st.floats(0.0, 200.0), st.booleans(), st.booleans()
-        ),
+        st.tuples(st.floats(0.0, 400.0), st.floats(0.0, 4000.0), st.floats(0.0, 200.0), st.booleans(), st.booleans()),
         max_size=80,
     )
 )

@@ -31,9 +31,11 @@ def test_cells_cover_the_route_from_the_first_stop_to_the_last_without_overlap()
 
 def test_cells_keep_their_names_when_the_road_becomes_known():
     paths = [Path((point(0, 0), point(500, 300), point(*[900.0, 247.0])), 200.0), *[None] * (len(STOPS) - 2)]
-    assert assembled("r", STOPS, [None] * (len(STOPS) - 1)).keys == assembled("r", STOPS, paths).keys == drawn(
-        "r", STOPS, ROAD
-    ).keys
+    assert (
+        assembled("r", STOPS, [None] * (len(STOPS) - 1)).keys
+        == assembled("r", STOPS, paths).keys
+        == drawn("r", STOPS, ROAD).keys
+    )
 
 
 def test_a_leg_nobody_has_driven_is_straight_and_knows_no_off_route():

@@ -38,17 +38,13 @@ def test_driving_through_without_a_stop_is_passing():
 
 
 def test_a_stop_the_truck_never_came_near_is_skipped():
-    fixes = [
-        Fix(f.at, f.lat + 0.002, f.lon) if 3300 < (f.lon - 9.5) * 75_830 < 3900 else f for f in drive(skipped=[4])
-    ]
+    fixes = [Fix(f.at, f.lat + 0.002, f.lon) if 3300 < (f.lon - 9.5) * 75_830 < 3900 else f for f in drive(skipped=[4])]
     track = followed(fixes)
     assert track.visits.states[4] is StopState.SKIPPED
 
 
 def test_a_skipped_stop_that_is_visited_after_all_counts_out_of_order():
-    fixes = [
-        Fix(f.at, f.lat + 0.002, f.lon) if 3300 < (f.lon - 9.5) * 75_830 < 3900 else f for f in drive(skipped=[4])
-    ]
+    fixes = [Fix(f.at, f.lat + 0.002, f.lon) if 3300 < (f.lon - 9.5) * 75_830 < 3900 else f for f in drive(skipped=[4])]
     back = [Fix(fixes[-1].at + 300.0 + 10.0 * n, STOPS[4].lat, STOPS[4].lon) for n in range(6)]
     track = followed([*fixes, *back])
     assert track.visits.states[4] is StopState.ARRIVED
