@@ -2,6 +2,7 @@
 
 import bisect
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -11,6 +12,8 @@ from eta.engine.route import CellKey, Route
 from eta.engine.track import Track
 
 _KEEP = 60  # newest samples of a cell
+_KEEP_TRIPS = 2000
+_SERVICES = 500
 _HOURS = 1.5  # trips this far apart in time of day still tell of each other
 _FLOOR = 0.15  # ... and those at another hour are better than a guess
 _OTHER_DAY_TYPE = 0.4
@@ -76,6 +79,8 @@ class History:
         """per trip: log of driven over guessed seconds"""
         self._starts: dict[str, list[Sample]] = {}
         self._idle: dict[str, tuple[float, float]] = {}
+        self._services: deque[Sample] = deque(maxlen=_SERVICES)
+        """the newest at any stop: what to expect of one never visited"""
 
     def learn(self, trip: str, track: Track, planned_start: float | None) -> None:
         """Take the durations of a finished trip."""
@@ -90,7 +95,9 @@ class History:
             samples = self._cells.setdefault(key, [])
             samples.append(Sample(trip, seconds))
             del samples[:-_KEEP]
-            if key[1]:
+            if not key[1]:
+                self._services.append(samples[-1])
+            else:
                 driven += min(seconds, 3.0 * route.priors_s[k] + _PLAIN_S)
                 guessed += route.priors_s[k]
         if guessed > 300.0:
@@ -101,6 +108,10 @@ class History:
             starts.append(Sample(trip, left - planned_start))
             del starts[:-_KEEP]
         self._idle[trip] = _idle(track)
+        if len(self._whens) > _KEEP_TRIPS:
+            oldest = next(iter(self._whens))
+            for known in (self._whens, self._pace, self._idle):
+                known.pop(oldest, None)
 
     def profile(self, route: Route, at: float, *, without: str = "") -> Profile:
         """What a trip at this time may expect. `without` names a trip that must not tell of itself."""
@@ -146,7 +157,7 @@ class History:
         )
 
     def _usual_service(self, weights: dict[str, float]) -> float | None:
-        seen = [s.seconds for key, samples in self._cells.items() if not key[1] for s in samples if s.trip in weights]
+        seen = [service.seconds for service in self._services if service.trip in weights]
         return sorted(seen)[len(seen) // 2] if len(seen) >= 5 else None
 
 

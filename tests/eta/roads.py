@@ -42,7 +42,7 @@ def drive(
         at += every_s
         if at > stands_until:
             s += speed_mps * every_s
-            if s >= 1000.0 * (served + 1):
+            if served < 10 and s >= 1000.0 * (served + 1):
                 served += 1
                 if served not in skipped:
                     s = 1000.0 * served

@@ -186,3 +186,29 @@ def test_an_estimate_is_finite_ordered_and_never_before_now(fixes, age_s):
     for a in ROUND.estimate("any", now).arrivals:
         assert all(math.isfinite(value) for value in a)
         assert now <= a.p10 <= a.eta <= a.p50 <= a.p90
+
+
+def test_a_route_of_one_stop_and_one_that_ends_where_it_began_are_served():
+    fleet = fleet_that_knows()
+    fleet.add_route("one", STOPS[3:4])
+    fleet.add_route("loop", [*STOPS[:4], *STOPS[2::-1]])
+    for route_id in ("one", "loop"):
+        fleet.begin("trip", route_id, STARTS_AT)
+        fleet.take("trip", drive()[:12])
+        estimate = fleet.estimate("trip", STARTS_AT + 200.0)
+        fleet.due_alerts("trip", estimate)
+        assert estimate.arrivals
+        fleet.finish("trip")
+
+
+def test_what_is_remembered_is_bounded():
+    fleet = fleet_that_knows()
+    for n in range(70):
+        fixes = drive(every_s=120.0, start=STARTS_AT + n * 3600.0)
+        fleet.begin(f"t{n}", "r", fixes[0].at)
+        fleet.take(f"t{n}", fixes)
+        trip = fleet.trips.pop(f"t{n}")
+        fleet.learn(f"t{n}", trip.track)
+    profile = fleet.history.profile(fleet.route("r"), STARTS_AT + 71 * 3600.0)
+    assert all(len(longer) <= 60 for longer in profile.longer.values())
+    assert profile.trips <= 60.0
