@@ -2,7 +2,7 @@ import sys
 
 from rich.console import Console
 
-from bench import console, growth, idle, ingest, live, rest, revoke
+from bench import console, eta, growth, idle, ingest, live, rest, revoke
 from core import logs
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "live": live.main,
     "rest": rest.main,
     "console": console.main,
+    "eta": eta.main,
 }
 
 

@@ -102,7 +102,7 @@ def test_the_contracts_of_who_imports_whom_are_kept():
     ],
 )
 def test_an_import_against_the_contracts_is_found(tmp_path, file, line):
-    for name in ("core", "broker", "provisioning", "ingest", "sim", "cli"):
+    for name in ("core", "broker", "provisioning", "ingest", "eta", "sim", "cli"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / file).open("a") as target:

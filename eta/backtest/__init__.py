@@ -1,0 +1,1 @@
+"""Plays recorded trips through the engine that serves live ones, and measures what it would have said."""

@@ -1,0 +1,176 @@
+"""The engine: trips under way, what was learned from finished ones, and the one way from a fix to arrival times."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from eta import alerts
+from eta.engine.bands import Bands
+from eta.engine.estimate import Estimate, Estimator
+from eta.engine.history import History
+from eta.engine.paths import Paths
+from eta.engine.route import Route, Stop, assembled, drawn
+from eta.engine.track import Fix, Track
+
+_PROFILE_AGE_S = 900.0  # the likeness of other trips changes with the hour
+_REPLAY_S = 30.0
+_FAR_S = 2700.0  # nobody plans by an arrival further ahead
+
+
+@dataclass(slots=True)
+class Trip:
+    """One trip under way."""
+
+    trip_id: str
+    route_id: str
+    estimator: Estimator
+    profiled_at: float
+    learned: tuple[int, int]
+    """versions of history and roads that the profile and the route were made from"""
+    alert_states: dict[int, alerts.AlertState] = field(default_factory=dict)
+    """by index of the stop"""
+
+    @property
+    def track(self) -> Track:
+        return self.estimator.track
+
+
+class Fleet:
+    """Routes and trips of one fleet. Everything it says follows from what it was given, in whatever order fixes came.
+
+    Times are epoch seconds of the devices' clocks.
+    """
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.bands = Bands()
+        self.paths = Paths()
+        self.trips: dict[str, Trip] = {}
+        self._stops: dict[str, tuple[Stop, ...]] = {}
+        self._routes: dict[str, Route] = {}
+        self._drawn: dict[str, int] = {}
+
+    def add_route(self, route_id: str, stops: Sequence[Stop], shape: Sequence[tuple[float, float]] = ()) -> None:
+        """Declare a route by its stops and, where it is known, its road as (latitude, longitude)."""
+        self._stops[route_id] = tuple(stops)
+        self._routes.pop(route_id, None)
+        self._drawn.pop(route_id, None)
+        if shape:
+            self._routes[route_id] = drawn(route_id, stops, shape)
+
+    def route(self, route_id: str) -> Route:
+        """The snapshot that trips are followed on: the shape, or what was learned of the road so far."""
+        route = self._routes.get(route_id)
+        if route is not None and (route.source == "shape" or self._drawn[route_id] == self.paths.version):
+            return route
+        self._drawn[route_id] = self.paths.version
+        fresh = assembled(route_id, self._stops[route_id], self.paths.of(self._stops[route_id]))
+        if route is None or fresh.stop_at != route.stop_at or fresh.line.along != route.line.along:
+            self._routes[route_id] = fresh  # otherwise other routes' roads changed, and trips stay where they are
+        return self._routes[route_id]
+
+    def begin(self, trip_id: str, route_id: str, at: float, planned_start: float | None = None) -> Trip:
+        """A trip is about to start, or has been seen for the first time."""
+        route = self.route(route_id)
+        estimator = Estimator(Track(route), self.history.profile(route, at), planned_start)
+        trip = Trip(trip_id, route_id, estimator, at, (self.history.version, self.paths.version))
+        self.trips[trip_id] = trip
+        return trip
+
+    def take(self, trip_id: str, fixes: Iterable[Fix]) -> int:
+        """Fixes of a trip, in any order, repeated ones included; returns how many were news."""
+        trip = self.trips[trip_id]
+        track = trip.track
+        late, news = [], 0
+        for fix in fixes:
+            if fix.at > track.at:
+                news += track.add(fix)
+            else:
+                late.append(fix)
+        if late and (absorbed := track.absorb(late)):
+            news += absorbed
+            trip.estimator.use(trip.estimator.profile)
+        return news
+
+    def estimate(self, trip_id: str, now: float) -> Estimate:
+        """Arrival times of a trip as of `now`."""
+        trip = self.trips[trip_id]
+        self._renew(trip, now)
+        return trip.estimator.estimate(now, self.bands)
+
+    def due_alerts(self, trip_id: str, estimate: Estimate) -> list[tuple[int, alerts.Alert]]:
+        """(index of the stop, alert) of every warning this estimate makes due.
+
+        Call it when the newest fix has moved on, never for a late one.
+        """
+        trip = self.trips[trip_id]
+        track = trip.track
+        is_under_way = track.next > 1 or track.distance > track.route.bounds[min(1, len(track.route.bounds) - 1)]
+        due = []
+        for arrival in estimate.arrivals:
+            state = trip.alert_states.get(arrival.stop, _ARMED)
+            facts = alerts.Facts(
+                estimate.made_at,
+                arrival.p50,
+                arrival.p10,
+                arrival.p90,
+                estimate.age_s,
+                track.off_fixes == 0,
+                is_under_way,
+                False,
+            )
+            after, alert = alerts.evaluate(state, facts)
+            if after is not state:
+                trip.alert_states[arrival.stop] = after
+            if alert is not None:
+                due.append((arrival.stop, alert))
+        return due
+
+    def finish(self, trip_id: str) -> Trip:
+        """End a trip and learn from it."""
+        trip = self.trips.pop(trip_id)
+        self.learn(trip_id, trip.track, trip.estimator.planned_start)
+        self.calibrate(trip_id, trip.track, trip.estimator.planned_start)
+        return trip
+
+    def learn(self, trip_id: str, track: Track, planned_start: float | None = None) -> None:
+        """Take roads, durations and services from a finished trip."""
+        self.paths.learn(track)
+        self.history.learn(trip_id, track, planned_start)
+
+    def calibrate(self, trip_id: str, track: Track, planned_start: float | None = None) -> None:
+        """Measure how wrong the engine would have been on this trip, knowing all but it; the bands follow from that.
+
+        A replay rather than a record of what was said, so that neither a crash nor the order of arrival changes it.
+        """
+        replay = Track(track.route)
+        estimator: Estimator | None = None
+        errors: list[tuple[float, float]] = []
+        plane, said, profiled = track.route.plane, -math.inf, -math.inf
+        for at, x, y in track.fixes():
+            replay.add(Fix(at, *plane.degrees(x, y)))
+            if at - said < _REPLAY_S:
+                continue
+            said = at
+            if estimator is None or at - profiled > 2.0 * _PROFILE_AGE_S:
+                profile, profiled = self.history.profile(track.route, at, without=trip_id), at
+                estimator = estimator or Estimator(replay, profile, planned_start)
+                estimator.use(profile)
+            for arrival in estimator.estimate(at, None).arrivals:
+                reached = track.crossed[track.route.arrivals[arrival.stop]]
+                if reached > at and arrival.eta - at < _FAR_S:
+                    errors.append((arrival.eta - at, (reached - arrival.eta) / (arrival.p90 - arrival.eta)))
+        self.bands.learn(trip_id, errors)
+
+    def _renew(self, trip: Trip, now: float) -> None:
+        learned = (self.history.version, self.paths.version)
+        if learned == trip.learned and now - trip.profiled_at < _PROFILE_AGE_S:
+            return
+        route = self.route(trip.route_id)
+        if route is not trip.track.route:
+            trip.estimator.track = trip.track.on(route)
+        trip.estimator.use(self.history.profile(route, now))
+        trip.profiled_at, trip.learned = now, learned
+
+
+_ARMED = alerts.AlertState()

@@ -1,0 +1,259 @@
+"""One trip's fixes and what follows from them: progress that never goes back, and when each place was passed.
+
+A track is a pure function of its route and its set of fixes: a late fix is put where its time belongs and what follows
+is worked out again, so that the order of arrival leaves no trace.
+"""
+
+import bisect
+import math
+from array import array
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from eta.engine.route import Route
+from eta.engine.visits import StopEvent, Visits
+
+_BACK_M = 60.0  # a fix may fall behind the progress by this much and still be read as the same place
+_REACH_MPS = 40.0  # nothing on wheels gets further along a route
+_REACH_M = 150.0
+_STILL_M = 20.0  # positions within this are one place: GPS wanders while a vehicle stands
+_OFF_ROUTE_S = 15.0
+_OFF_ROUTE_FIXES = 2
+_WAKES = 2.5  # silence longer than this many usual intervals is a device that sleeps while it stands
+_CADENCE_MEMORY = 0.1
+
+
+class Fix(NamedTuple):
+    """`at` in epoch seconds of the device's clock, position in degrees."""
+
+    at: float
+    lat: float
+    lon: float
+
+
+class Track:
+    """Progress of one trip on one route. Times are epoch seconds, distances metres along the route's line."""
+
+    __slots__ = (
+        "_ats",
+        "_xs",
+        "_ys",
+        "at",
+        "cadence_s",
+        "crossed",
+        "distance",
+        "events",
+        "first_at",
+        "last_on_at",
+        "next",
+        "off_fixes",
+        "off_since",
+        "place",
+        "route",
+        "still_since",
+        "still_x",
+        "still_y",
+        "visits",
+        "woken",
+        "x",
+        "y",
+    )  # fmt: skip
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self._ats = array("d")
+        self._xs = array("d")
+        self._ys = array("d")
+        self._reset()
+
+    def _reset(self) -> None:
+        self.at = -math.inf
+        """time of the newest fix"""
+        self.first_at = -math.inf
+        self.x = self.y = 0.0
+        self.distance = 0.0
+        """progress: the furthest place reached"""
+        self.place = 0.0
+        """the place of the newest fix that was on the route; may lie a little behind the progress"""
+        self.next = 0
+        """index of the first boundary not yet reached"""
+        self.crossed = array("d", [math.nan]) * len(self.route.bounds)
+        """when each boundary was passed; NaN for those ahead and those passed before the first fix"""
+        self.last_on_at = -math.inf
+        self.off_since = math.inf
+        self.off_fixes = 0
+        self.still_since = -math.inf
+        self.still_x = self.still_y = 0.0
+        self.cadence_s = 0.0
+        """usual time between fixes"""
+        self.visits = Visits(self.route)
+        self.events: list[StopEvent] = []
+        """arrivals, departures and stops left out so far, in the order they were noticed"""
+        self.woken = False
+        """the newest fix ended a silence without movement: such devices speak again when they move off"""
+
+    def __len__(self) -> int:
+        return len(self._ats)
+
+    @property
+    def is_off_route(self) -> bool:
+        return self.off_fixes >= _OFF_ROUTE_FIXES and self.at - self.off_since >= _OFF_ROUTE_S
+
+    @property
+    def standing_s(self) -> float:
+        """How long the vehicle has stood at the newest fix; 0 when it moves or just moves off."""
+        return 0.0 if self.woken or not self._ats else self.at - self.still_since
+
+    def fixes(self) -> list[tuple[float, float, float]]:
+        """(time, x, y) of every fix in order of time."""
+        return list(zip(self._ats, self._xs, self._ys, strict=True))
+
+    def add(self, fix: Fix) -> bool:
+        """Take one fix. False when it was known already."""
+        if fix.at > self.at and math.isfinite(fix.lat) and math.isfinite(fix.lon):
+            x, y = self.route.plane.xy(fix.lat, fix.lon)
+            self._ats.append(fix.at)
+            self._xs.append(x)
+            self._ys.append(y)
+            self._step(fix.at, x, y)
+            return True
+        return self.absorb([fix]) > 0
+
+    def absorb(self, fixes: Iterable[Fix]) -> int:
+        """Take fixes in any order, late and repeated ones included; returns how many were news.
+
+        Of several positions for one instant the least by (x, y) stays, whichever came first.
+        """
+        news = 0
+        for fix in fixes:
+            if not (math.isfinite(fix.at) and math.isfinite(fix.lat) and math.isfinite(fix.lon)):
+                continue
+            x, y = self.route.plane.xy(fix.lat, fix.lon)
+            i = bisect.bisect_left(self._ats, fix.at)
+            if i < len(self._ats) and self._ats[i] == fix.at:
+                if (x, y) < (self._xs[i], self._ys[i]):
+                    self._xs[i], self._ys[i] = x, y
+                    news += 1
+                continue
+            self._ats.insert(i, fix.at)
+            self._xs.insert(i, x)
+            self._ys.insert(i, y)
+            news += 1
+        if news:
+            self._reset()
+            for at, x, y in zip(self._ats, self._xs, self._ys, strict=True):
+                self._step(at, x, y)
+        return news
+
+    def on(self, route: Route) -> "Track":
+        """The same fixes on another snapshot."""
+        other = Track(route)
+        plane = self.route.plane
+        other._ats = array("d", self._ats)
+        for x, y in zip(self._xs, self._ys, strict=True):
+            nx, ny = route.plane.xy(*plane.degrees(x, y))
+            other._xs.append(nx)
+            other._ys.append(ny)
+        other._reset()
+        for at, x, y in zip(other._ats, other._xs, other._ys, strict=True):
+            other._step(at, x, y)
+        return other
+
+    def _step(self, at: float, x: float, y: float) -> None:
+        if self.at == -math.inf:
+            self._begin(at, x, y)
+        else:
+            self._go_on(at, x, y)
+        self.events += self.visits.step(at, x, y, self.distance, self.standing_s)
+
+    def _go_on(self, at: float, x: float, y: float) -> None:
+        before = self.at
+        dx, dy = x - self.still_x, y - self.still_y
+        moved_on = dx * dx + dy * dy > _STILL_M * _STILL_M
+        silence = at - before
+        if moved_on:
+            self.still_since, self.still_x, self.still_y = at, x, y
+            self.woken = False
+        else:
+            self.woken = self.cadence_s > 0.0 and silence > _WAKES * self.cadence_s and silence > 8.0
+        if not self.woken:
+            self.cadence_s += (_CADENCE_MEMORY if self.cadence_s else 1.0) * (silence - self.cadence_s)
+        place, is_on = self._match(at, x, y)
+        self.at, self.x, self.y = at, x, y
+        if not is_on and not self._at_stop(x, y):
+            if self.off_fixes == 0:
+                self.off_since = at
+            self.off_fixes += 1
+            return
+        self.off_fixes, self.off_since = 0, math.inf
+        came_from, self.last_on_at = self.last_on_at, at
+        if is_on:
+            self.place = place
+            if place > self.distance:
+                self._advance(place, came_from, at)
+
+    def _begin(self, at: float, x: float, y: float) -> None:
+        route = self.route
+        near = route.line.near(x, y, 0, len(route.line.segments) - 1)
+        # The start is likelier than a later pass over the same road.
+        _, off, place, grade = min(
+            (off * off * grade.weight + grade.doubt + place / 3000.0, off, place, grade)
+            for (off, place), grade in zip(near, route.grades, strict=True)
+        )
+        self.at = self.first_at = self.still_since = at
+        self.x = self.still_x = x
+        self.y = self.still_y = y
+        if off > grade.tolerance_m:
+            self.off_since, self.off_fixes = at, 1
+            return
+        self.last_on_at = at
+        self.distance = self.place = place
+        self.next = bisect.bisect_right(route.bounds, place)
+
+    def _match(self, at: float, x: float, y: float) -> tuple[float, bool]:
+        """The likeliest place on the route within reach, and whether the fix is near enough to be there."""
+        route = self.route
+        since = self.at if self.last_on_at == self.at else max(self.last_on_at, self.first_at)
+        here = self.place
+        reach = here + _REACH_MPS * (at - since) + _REACH_M
+        moved = math.sqrt((x - self.x) ** 2 + (y - self.y) ** 2) if since == self.at else -1.0
+        best, found, near, grade = math.inf, here, math.inf, route.grades[0]
+        segments, grades = route.line.segments, route.grades
+        floor = max(here - _BACK_M, 0.0)
+        for i in range(route.segment_at(floor), len(segments)):
+            ax, ay, ux, uy, length, start = segments[i]
+            if start > reach:
+                break
+            dx, dy = x - ax, y - ay
+            t = dx * ux + dy * uy
+            t = 0.0 if t < 0.0 else min(t, length)
+            ex, ey = dx - t * ux, dy - t * uy
+            square = ex * ex + ey * ey
+            place = start + t
+            if not floor <= place <= reach:
+                continue
+            trust = grades[i]
+            leap = place - here - moved if moved >= 0.0 else 0.1 * (place - here)
+            cost = square * trust[0] + (leap if leap > 0.0 else -leap) * trust[1] + trust[3]
+            if cost < best:
+                best, found, near, grade = cost, place, square, trust
+        return found, near <= grade[2] * grade[2]
+
+    def _at_stop(self, x: float, y: float) -> bool:
+        """Within the radius of the stop last reached or the one to come: a yard off the road is no detour."""
+        route = self.route
+        upcoming = bisect.bisect_left(route.arrivals, self.next)
+        for i in (upcoming - 1, upcoming):
+            if 0 <= i < len(route.stops) and math.dist((x, y), route.stop_xy[i]) <= route.stops[i].radius_m:
+                return True
+        return False
+
+    def _advance(self, place: float, before: float, at: float) -> None:
+        bounds, crossed, start = self.route.bounds, self.crossed, self.distance
+        k = self.next
+        share = (at - before) / (place - start)
+        while k < len(bounds) and bounds[k] <= place:
+            crossed[k] = before + (bounds[k] - start) * share
+            k += 1
+        self.next = k
+        self.distance = place

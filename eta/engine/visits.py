@@ -1,0 +1,106 @@
+"""Which stops were reached, left, driven past or left out: by place and dwell, with hysteresis, in whatever order."""
+
+import enum
+import math
+from typing import NamedTuple
+
+from eta.engine.route import Route
+
+_DWELL_S = 20.0
+_SLOW_MPS = 1.4  # 5 km/h
+_WIDER = 0.1
+_WIDER_M = 20.0
+_GONE_S = 60.0
+_PAST_M = 150.0
+
+
+class StopState(enum.Enum):
+    AHEAD = "ahead"
+    ARRIVED = "arrived"  # within the radius, slow or long enough
+    SERVED = "served"  # left for good after an arrival
+    PASSED = "passed"  # driven through the radius without stopping
+    SKIPPED = "skipped"  # progress is well beyond it and it was never near; a later visit still counts
+
+
+class StopEvent(NamedTuple):
+    at: float
+    stop: int
+    state: StopState
+    is_out_of_order: bool
+    """an arrival while an earlier stop is still ahead or was left out"""
+
+
+class Visits:
+    """States of the stops of one trip. Feed it the fixes in order of time."""
+
+    __slots__ = ("_at", "_first", "_inside", "_outside", "_x", "_y", "arrived_at", "departed_at", "route", "states")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        count = len(route.stops)
+        self.states = [StopState.AHEAD] * count
+        self.arrived_at: list[float | None] = [None] * count
+        self.departed_at: list[float | None] = [None] * count
+        self._inside: dict[int, float] = {}
+        """since when the vehicle is within the radius"""
+        self._outside: dict[int, float] = {}
+        """since when it is beyond the wider one, after an arrival"""
+        self._at, self._x, self._y = -math.inf, 0.0, 0.0
+        self._first = 0
+        """all stops before this one are behind for good, unless the vehicle stands at one"""
+
+    def step(self, at: float, x: float, y: float, progress_m: float, standing_s: float) -> list[StopEvent]:
+        """What the fix changes. A standing vehicle is looked for at every stop, a driving one at those around it."""
+        speed = math.dist((x, y), (self._x, self._y)) / (at - self._at) if at > self._at > -math.inf else math.inf
+        self._at, self._x, self._y = at, x, y
+        route, states = self.route, self.states
+        last = len(states)
+        if standing_s < _DWELL_S:
+            last = self._first
+            while last < len(states) and route.stop_at[last] <= progress_m + 300.0:
+                last += 1
+        first = 0 if standing_s >= _DWELL_S else self._first
+        events: list[StopEvent] = []
+        for i in {*range(first, last), *self._inside, *self._outside}:
+            self._look(i, at, speed, progress_m, events)
+        while self._first < len(states) and states[self._first] not in {StopState.AHEAD, StopState.ARRIVED}:
+            self._first += 1
+        return events
+
+    def _look(self, i: int, at: float, speed: float, progress_m: float, events: list[StopEvent]) -> None:
+        stop, state = self.route.stops[i], self.states[i]
+        sx, sy = self.route.stop_xy[i]
+        away = math.sqrt((self._x - sx) ** 2 + (self._y - sy) ** 2)
+        if away <= stop.radius_m:
+            since = self._inside.setdefault(i, at)
+            self._outside.pop(i, None)
+            if (
+                state is not StopState.ARRIVED
+                and state is not StopState.SERVED
+                and (speed <= _SLOW_MPS or at - since >= _DWELL_S)
+            ):
+                self.arrived_at[i] = since
+                self._enter(i, StopState.ARRIVED, since, events)
+        elif away > stop.radius_m + max(_WIDER * stop.radius_m, _WIDER_M):
+            if state is StopState.ARRIVED:
+                gone = self._outside.setdefault(i, at)
+                if at - gone >= _GONE_S:
+                    self.departed_at[i] = gone
+                    del self._outside[i]
+                    self._inside.pop(i, None)
+                    self._enter(i, StopState.SERVED, gone, events)
+            elif state is StopState.AHEAD and i in self._inside and progress_m > self.route.stop_at[i]:
+                self.arrived_at[i] = self._inside.pop(i)
+                self._enter(i, StopState.PASSED, at, events)
+            else:
+                self._inside.pop(i, None)
+                if state is StopState.AHEAD and progress_m > self.route.stop_at[i] + _PAST_M:
+                    self._enter(i, StopState.SKIPPED, at, events)
+
+    def _enter(self, i: int, state: StopState, at: float, events: list[StopEvent]) -> None:
+        self.states[i] = state
+        early = state is StopState.ARRIVED and any(s in {StopState.AHEAD, StopState.SKIPPED} for s in self.states[:i])
+        late = state is StopState.ARRIVED and any(
+            s in {StopState.ARRIVED, StopState.SERVED} for s in self.states[i + 1 :]
+        )
+        events.append(StopEvent(at, i, state, early or late))
