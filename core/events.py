@@ -90,6 +90,24 @@ class DeviceDisconnected(ThingEvent, frozen=True, kw_only=True):
     reason: str
 
 
+class Issued(msgspec.Struct, frozen=True, array_like=True):
+    """A message for a device's topic, QoS 1."""
+
+    topic: str
+    payload: bytes
+
+
+class MessagesIssued(ThingEvent, frozen=True, kw_only=True):
+    """A service has said something to a thing's topics, in this order; the broker service publishes it.
+
+    At least once: a process that died in between has it published again.
+    """
+
+    stream: ClassVar[str] = "outbound"
+
+    messages: list[Issued]
+
+
 AnyEvent = (
     TelemetryReceived
     | DeviceReported
@@ -99,6 +117,7 @@ AnyEvent = (
     | CertificateRevoked
     | DeviceConnected
     | DeviceDisconnected
+    | MessagesIssued
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

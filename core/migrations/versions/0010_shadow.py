@@ -1,0 +1,10 @@
+"""Device shadows."""
+
+from core.migrations import run
+
+revision = "0010"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    run("0010_shadow.sql")
