@@ -118,11 +118,15 @@ class World:
             try:
                 await self._connected(desk, work[0])
                 yield service
+                if not work[0].done():
+                    await desk.drain()
             finally:
                 for task in work:
                     task.cancel()
                 results = await asyncio.gather(*work, return_exceptions=True)
-                assert [r for r in results if not isinstance(r, asyncio.CancelledError)] == []
+                for failure in results:
+                    if isinstance(failure, Exception):
+                        raise failure
 
     def make_clerk(self, operator: Database, service: ShadowService) -> ShadowClerk:
         return ShadowClerk(database=operator, service=service, settings=self.settings, clock=self.clock)
