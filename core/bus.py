@@ -121,7 +121,8 @@ class Bus:
         for group in groups:
             needed = group["last-delivered-id"]
             if group["pending"]:
-                needed = (await self._redis.xpending(key, group["name"]))["min"]
+                # None where the group has acknowledged the last of them since it was asked.
+                needed = (await self._redis.xpending(key, group["name"]))["min"] or needed
             if oldest is None or _order(needed) < _order(oldest):
                 oldest = needed
         assert oldest is not None
