@@ -146,7 +146,7 @@ async def paced(fleet: Fleet, change: Change, *, rate: float, seconds: float) ->
         await asyncio.sleep(0.002)
     took = time.monotonic() - begun_at
     end = time.monotonic() + _SETTLE_S
-    while time.monotonic() < end and (waiting or fleet.accepted + fleet.refused < sent):
+    while time.monotonic() < end and (waiting or fleet.accepted + fleet.refused < sent):  # noqa: ASYNC110  a clock, too
         await asyncio.sleep(0.05)
     if fleet.accepted != sent:
         raise SystemExit(

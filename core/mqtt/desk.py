@@ -116,7 +116,7 @@ class _Line:
 
 
 class Desk:
-    """One connection that is kept up, one batch at a time. `run` works until cancelled, `drain` settles what is here."""
+    """One connection that is kept up, one batch at a time. `run` works until cancelled, `drain` settles what it has."""
 
     def __init__(self, mqtt: MqttSettings, options: DeskOptions, clerk: Clerk) -> None:
         self._mqtt = mqtt

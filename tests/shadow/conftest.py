@@ -48,7 +48,7 @@ def registered(database: DatabaseUrls) -> DatabaseUrls:
 
 
 class Serving:
-    """An event loop in a thread, so that tests of devices can be written as a device would: one line after the other."""
+    """An event loop in a thread, so that tests of devices can be written as devices work: one line after the other."""
 
     def __init__(self, world: World) -> None:
         self.world = world

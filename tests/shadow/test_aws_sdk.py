@@ -10,8 +10,8 @@ from tests.shadow.world import SIBLING, TRUCK, World
 
 pytest.importorskip("awsiot", reason="awsiotsdk is not installed")
 
-from awscrt import mqtt, mqtt_request_response  # noqa: E402  after the question whether they are here
-from awsiot import (  # noqa: E402
+from awscrt import mqtt, mqtt_request_response
+from awsiot import (
     ServiceStreamOptions,
     V2ServiceException,
     iotshadow,

@@ -116,10 +116,13 @@ async def test_a_crash_after_the_commit_carries_nothing_out_twice_and_loses_no_n
         for body in ({"state": {"desired": {"n": 1}}}, {"state": {"reported": {"n": 0}}}):
             truck.client.publish(f"$aws/things/{TRUCK}/shadow/update", json.dumps(body).encode())
 
-    with pytest.raises(BaseExceptionGroup):
+    async def crash() -> None:
         async with world.serving():
             await asyncio.to_thread(ask)
             await until(lambda: world.rows() == {(TRUCK, ""): (2, False)})
+
+    with pytest.raises(BaseExceptionGroup):
+        await crash()
     left = [topic.partition("/shadow/")[2] for topic, _ in world.news()]
     assert left == ["update/accepted", "update/delta", "update/documents"] * 2
     # In between somebody else changes it: a second carrying out would undo that.

@@ -1,7 +1,8 @@
-"""From a change by the service to the device's ear: outbox, relay, bus, the broker service. And `$milkrun` over MQTT."""
+"""From a change by the service to the device's ear: outbox, relay, bus, broker service. And `$milkrun` over MQTT."""
 
 import asyncio
 import json
+from typing import Self
 
 import pytest
 
@@ -32,7 +33,7 @@ class Way:
         self._settings = BusSettings(partitions=4)
         self._bus = Bus(RedisSettings(url=redis_url), self._settings)
 
-    async def __aenter__(self) -> "Way":
+    async def __aenter__(self) -> Self:
         self._relays = Database(self._world.urls.ingest, pool_size=2)
         self._operator = Database(self._world.urls.operator, pool_size=2)
         await self._relays.__aenter__()
