@@ -3,7 +3,7 @@
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup console demo test check openapi bench lock clean
 
 help:
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -15,7 +15,10 @@ help:
 setup: ## make .venv from requirements.lock (Python 3.12 or newer; no root, no Docker)
 	@scripts/setup
 
-demo: setup ## start everything, drive trucks through it, show what arrived
+console: setup ## build the fleet console into console/dist (Node from PATH, else from a wheel)
+	@scripts/console
+
+demo: setup console ## start everything, drive trucks through it, show what arrived
 	@$(BIN)/milkrun demo $(ARGS)
 
 ##@ Work on it
@@ -26,6 +29,9 @@ check: setup ## what must hold before a change: lint, format, types, imports, th
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy && $(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/house
+
+openapi: setup ## write docs/openapi.json anew from the routes
+	@$(BIN)/python -m api.openapi >docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 bench: setup ## measure throughput and latency on this machine
 	@$(BIN)/python -m bench $(ARGS)

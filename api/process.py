@@ -4,21 +4,27 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import override
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from api.access import Principal, Session
 from api.app import create_app
-from api.http.errors import Unauthorized
+from api.http.limits import Limits
 from api.http.security import Authenticator
+from api.http.store import RequestStore
+from api.identity.service import identity
+from api.live.protocol import MAX_MESSAGE_BYTES
+from api.live.service import Live
+from api.live.socket import PONG_WITHIN_S, LiveSocket
 from api.services import Services
 from core.bus import Bus
 from core.clock import utc_now
-from core.db import Database
+from core.db import Database, DatabaseUnavailable
+from core.limits import Limiter
 from core.metrics import READY
 from core.settings import Settings
 from core.worker import until_stopped
@@ -26,6 +32,7 @@ from provisioning.ca import CertificateAuthority
 from provisioning.service import ProvisioningService
 
 _DRAIN_S = 10
+_FORGET_EVERY_S = 600.0
 _log = structlog.get_logger()
 
 
@@ -41,6 +48,7 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         READY.set(1)
+        _log.info("api.serving", host=self.config.host, port=self.config.port)
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -48,29 +56,30 @@ class HttpServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class NobodySignsIn:
-    """An authenticator that knows nobody: what is public works."""
-
-    async def by_bearer(self, _token: str) -> Principal:
-        raise Unauthorized("this token is not known")
-
-    async def by_session(self, _cookie: str) -> Session:
-        raise Unauthorized("this session is over")
-
-
 @asynccontextmanager
-async def services(settings: Settings, identity: Authenticator) -> AsyncIterator[Services]:
-    """Everything routes are given, open for as long as the context lasts."""
+async def services(settings: Settings, known: Authenticator | None = None) -> AsyncIterator[Services]:
+    """Everything routes are given, open for as long as the context lasts; `known` answers in place of api.identity."""
     database = settings.database
 
-    def login(url: str, pool_size: int) -> Database:
-        return Database(url, pool_size=pool_size, statement_timeout_s=database.statement_timeout_s)
+    def login(url: str, pool_size: int, tenant_most: int | None = None) -> Database:
+        timeout_s = database.statement_timeout_s
+        return Database(url, pool_size=pool_size, statement_timeout_s=timeout_s, tenant_most=tenant_most)
 
-    bus = Bus(settings.redis, settings.bus)
-    app, operator = login(database.app_url, database.pool_size), login(database.operator_url, 4)
-    ingest = login(database.ingest_url, 1)
-    authority = CertificateAuthority.open(settings.provisioning.ca_dir, settings=settings.provisioning)
-    async with app, operator, ingest:
+    async with AsyncExitStack() as opened:
+        # Half of the connections at most are one tenant's, whatever it asks for.
+        app = await opened.enter_async_context(
+            login(database.app_url, database.pool_size, tenant_most=max(1, database.pool_size // 2))
+        )
+        operator = await opened.enter_async_context(login(database.operator_url, 4))
+        ingest = await opened.enter_async_context(login(database.ingest_url, 1))
+        bus, limiter = Bus(settings.redis, settings.bus), Limiter(settings.redis)
+        opened.push_async_callback(bus.close)
+        opened.push_async_callback(limiter.close)
+        if known is None:
+            known = await opened.enter_async_context(identity(app=app, operator=operator, settings=settings))
+        authority = CertificateAuthority.open(settings.provisioning.ca_dir, settings=settings.provisioning)
+        live = Live(settings=settings, bus=bus, app=app, operator=operator, rights=known, clock=utc_now)
+        opened.push_async_callback(live.close)
         yield Services(
             settings=settings,
             app=app,
@@ -80,10 +89,12 @@ async def services(settings: Settings, identity: Authenticator) -> AsyncIterator
             provisioning=ProvisioningService(
                 app=app, operator=operator, authority=authority, settings=settings.provisioning
             ),
-            identity=identity,
+            identity=known,
+            limits=Limits(limiter, settings.api),
+            requests=RequestStore(app, operator, timedelta(hours=settings.api.idempotency_hours)),
+            live=live,
             clock=utc_now,
         )
-    await bus.close()
 
 
 def server(app: FastAPI, settings: Settings) -> HttpServer:
@@ -92,25 +103,43 @@ def server(app: FastAPI, settings: Settings) -> HttpServer:
         host=settings.api.host,
         port=settings.api.port,
         http="httptools",
-        ws="websockets-sansio",
+        ws=LiveSocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=settings.live.ping_s,
+        ws_ping_timeout=PONG_WITHIN_S,
+        # Each client's own compression of frames that all share would cost more than everything else together.
+        ws_per_message_deflate=False,
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
+        # Else any program on this machine could say it speaks for another address.
+        proxy_headers=bool(settings.api.trusted_proxies),
+        forwarded_allow_ips=settings.api.trusted_proxies,
         timeout_graceful_shutdown=_DRAIN_S,
     )
     return HttpServer(config)
 
 
 async def run(settings: Settings) -> None:
-    async with services(settings, NobodySignsIn()) as given:
+    async with services(settings) as given:
         http = server(create_app(given), settings)
         serving = asyncio.ensure_future(http.serve())
-        _log.info("api.serving", host=settings.api.host, port=settings.api.port)
 
         async def drain() -> None:
+            given.live.drain()
             http.should_exit = True
             await asyncio.wait([serving])
             _log.info("api.drained")
 
-        await until_stopped(serving, before_cancel=drain)
+        await until_stopped(serving, given.live.run(), _forget_requests(given), before_cancel=drain)
+
+
+async def _forget_requests(given: Services) -> None:
+    """Remembered requests that are past their time go, until cancelled."""
+    while True:
+        try:
+            await given.requests.forget(given.clock())
+        except DatabaseUnavailable as error:
+            _log.warning("api.waiting", error=str(error))
+        await asyncio.sleep(_FORGET_EVERY_S)

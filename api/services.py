@@ -1,11 +1,15 @@
 """What routes are given: built once by `api.process`, found in `request.app.state.services`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.http.limits import Limits
 from api.http.security import Authenticator
+from api.http.store import RequestStore
+from api.live.service import Live
+from api.sites import NoTrips, SiteView
 from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
@@ -24,7 +28,11 @@ class Services:
     bus: Bus
     provisioning: ProvisioningService
     identity: Authenticator
+    limits: Limits
+    requests: RequestStore
+    live: Live
     clock: Clock
+    sites: SiteView = field(default_factory=NoTrips)
 
 
 def _services(request: Request) -> Services:

@@ -6,10 +6,13 @@ Every value that is not a path or a port has been measured; docs/adr/0003 has th
 import os
 import pwd
 import shutil
+import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import structlog
 
 from broker import policy
 from broker.revocation import RevocationFolder
@@ -18,6 +21,12 @@ from core.mqtt import MqttConnection
 
 MAX_PAYLOAD_BYTES = 131_072  # AWS IoT Core's limit
 _MAX_HEADERS_BYTES = 1024  # topic (AWS IoT: 256 bytes), packet id, MQTT 5 properties
+
+_STATE_MAGIC = b"\x00\xb5\x00mosquitto db"
+_STATE_HEAD = struct.Struct("!15sII")  # magic, checksum (always 0), version
+_STATE_VERSIONS = (5, 6)
+_CHUNK_HEAD = struct.Struct("!II")  # kind, length of what follows
+_log = structlog.get_logger()
 
 
 class InvalidBrokerConfig(Invalid):
@@ -83,6 +92,10 @@ class MosquittoConfig:
     @property
     def openssl_file(self) -> Path:
         return self.folder / "openssl.cnf"
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "mosquitto.db"
 
     @property
     def log_file(self) -> Path:
@@ -158,7 +171,11 @@ NumTickets = 0
 
 
 def prepare(config: MosquittoConfig) -> None:
-    """Write everything Mosquitto reads; call it before each start. Raises RevocationListMissing."""
+    """Write everything Mosquitto reads; call it before each start. Raises RevocationListMissing.
+
+    Sessions and queued messages that a full disk has torn are set aside: without them Mosquitto starts, devices find no
+    session and subscribe anew, and what is not durable they send again.
+    """
     config.folder.mkdir(parents=True, exist_ok=True)
     config.conf_file.write_text(render(config))
     config.device_acl_file.write_text(policy.device_acl())
@@ -167,6 +184,36 @@ def prepare(config: MosquittoConfig) -> None:
     for file in (config.device_acl_file, config.service_acl_file):
         file.chmod(0o600)
     config.revocations.reset()
+    if _is_torn(config.state_file):
+        kept = config.state_file.with_suffix(".torn")
+        config.state_file.replace(kept)
+        _log.error("broker.saved_state_torn", file=str(config.state_file), kept=str(kept))
+
+
+def _is_torn(file: Path) -> bool:
+    """Whether the saved state ends in the middle of a chunk, so that Mosquitto would refuse to start, now and always.
+
+    Mosquitto 2.0 does not look whether the last of what it saves still found room on the disk, and puts such a file in
+    the place of the whole one. An empty file it takes for none.
+    """
+    try:
+        with file.open("rb") as state:
+            size = state.seek(0, os.SEEK_END)
+            state.seek(0)
+            head = state.read(_STATE_HEAD.size)
+            if len(head) < _STATE_HEAD.size:
+                return len(head) > 0
+            magic, _, version = _STATE_HEAD.unpack(head)
+            if magic != _STATE_MAGIC or version not in _STATE_VERSIONS:
+                return False  # not ours to judge
+            at = _STATE_HEAD.size
+            while at + _CHUNK_HEAD.size <= size:
+                state.seek(at)
+                _, length = _CHUNK_HEAD.unpack(state.read(_CHUNK_HEAD.size))
+                at += _CHUNK_HEAD.size + length
+            return at != size
+    except FileNotFoundError:
+        return False
 
 
 def executable() -> str:

@@ -82,6 +82,7 @@ class BrokerWatch:
         self._leaving: dict[str, _Leave] = {}
         self._cutting: dict[str, asyncio.Task[None]] = {}
         self._unsaved: list[Change] = []
+        self._is_forgetful = False
 
     async def run(self) -> None:
         """Watch until cancelled; an outage of the database is waited out."""
@@ -253,9 +254,17 @@ class BrokerWatch:
         log, offset = tail.position
         offset = min((leave.start for leave in self._leaving.values() if leave.log == log), default=offset)
         temporary = self._position_file.with_suffix(".next")
-        temporary.write_bytes(msgspec.json.encode((log, offset)))
-        temporary.replace(self._position_file)
-        tail.free(offset)
+        try:
+            temporary.write_bytes(msgspec.json.encode((log, offset)))
+            temporary.replace(self._position_file)
+            tail.free(offset)
+        except OSError as error:
+            # A full disk must not cost the guard as well; a restart would only read some lines again.
+            if not self._is_forgetful:
+                _log.error("broker.position_unsaved", error=str(error))
+            self._is_forgetful = True
+        else:
+            self._is_forgetful = False
 
 
 class Link:
@@ -331,7 +340,7 @@ async def keep_revocations(control: BrokerControl) -> None:
         try:
             await control.reload()
             complaint = ""
-        except (RevocationListMissing, RevocationListNotNewer) as error:
+        except (RevocationListMissing, RevocationListNotNewer, OSError) as error:
             if str(error) != complaint:
                 complaint = str(error)
                 LISTS_REFUSED.inc()

@@ -12,21 +12,30 @@ from typing import Annotated, TextIO
 import typer
 from rich.console import Console
 
+from api.access import Role
+from api.identity.errors import UserExists
+from api.identity.model import Actor, Rights, owner_of
+from api.identity.service import IdentityService
 from cli import context, sim
 from cli.context import Context, data_folder
+from cli.enrolment import listener
 from cli.sim import Driven, TenantOption, TrucksOption
 from cli.stack.process import Child, Command
 from cli.stack.state import DataFolder
-from cli.stack.up import DataOption
+from cli.stack.up import ApiPortOption, DataOption
 from core.clock import from_epoch_ms
 from core.db import Database
-from core.tenancy import tenant_id
+from core.tenancy import TenantId, tenant_id
 from ingest.history.audit import Audit, audit
+from provisioning.ca import CertificateAuthority
+from provisioning.errors import TenantExists
+from provisioning.service import ProvisioningService
 
 _START_WITHIN_S = 300.0
 _STOP_GRACE_S = 180.0
 _REPLAY_SPEED = 30.0
 _CLOCK_SLACK = timedelta(minutes=1)
+_GUEST = "demo@milkrun.example"
 _READY = "Milkrun is ready"
 
 
@@ -45,9 +54,12 @@ def demo(
     speed: Annotated[float, typer.Option(min=0.1, max=100, help="With --replay: times as fast.")] = _REPLAY_SPEED,
     trips: Annotated[int, typer.Option(min=1, help="With --replay: so many first trips of each vehicle.")] = 1,
     tenant: TenantOption = "demo",
+    api_port: ApiPortOption = 0,
     data: DataOption = None,
 ) -> None:
     """Start what is not running, drive trucks until Ctrl-C, then count in the database what arrived.
+
+    Meanwhile the console shows them; its address and somebody to sign in as are printed before they drive off.
 
     Exit code 1 when a sample was lost or is there twice.
     """
@@ -55,13 +67,14 @@ def demo(
     name = tenant_id(tenant)
     with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as running:
         planned = None if replay else pool.submit(sim.plan_in, folder.path, trucks)
-        running.enter_context(_stack(console, folder))
+        running.enter_context(_stack(console, folder, api_port))
         if planned is not None:
             plan = sim.trucks_plan(console, planned.result(), 1.0)
         else:
             assert replay is not None
             plan = sim.recording_plan(console, replay, speed=speed, trips=trips)
         found = context.load(folder.path)
+        _invite(console, folder, found, name)
         driven = sim.drive(found, console, plan, tenant=name, seconds=seconds)
         counted = asyncio.run(_audit(found, driven))
         _tell(console, driven, counted)
@@ -70,7 +83,7 @@ def demo(
 
 
 @contextlib.contextmanager
-def _stack(console: Console, folder: DataFolder) -> Iterator[None]:
+def _stack(console: Console, folder: DataFolder, api_port: int) -> Iterator[None]:
     """The stack of `folder`: the one that runs there and goes on running, or one of our own for as long as we run."""
     if folder.is_held():
         console.print(f"uses the stack that runs in {folder.path}", markup=False)
@@ -78,7 +91,8 @@ def _stack(console: Console, folder: DataFolder) -> Iterator[None]:
         return
     folder.make()
     folder.withdraw()
-    argv = (sys.executable, "-P", "-m", "cli.main", "up", "--data", str(folder.path), "--mqtt-port", "0")
+    ports = ("--mqtt-port", "0", "--api-port", str(api_port))
+    argv = (sys.executable, "-P", "-m", "cli.main", "up", "--data", str(folder.path), *ports)
     log = folder.logs / "up.log"
     told = log.stat().st_size if log.exists() else 0
     child = Child(Command("up", argv, log, grace_s=_STOP_GRACE_S, rotates=False))
@@ -91,6 +105,45 @@ def _stack(console: Console, folder: DataFolder) -> Iterator[None]:
         with console.status("stopping"):
             child.stop()
         console.print(f"stopped; all data is in {folder.path}", markup=False)
+
+
+def _invite(console: Console, folder: DataFolder, found: Context, tenant: TenantId) -> None:
+    """Say where the console is and who may sign in there."""
+    console_url = listener(found).console_url
+    if console_url is None:
+        console.print("the console is not served: the stack was started with --no-api")
+        return
+    password = folder.secret(f"console-{tenant}")
+    asyncio.run(_guest(found, tenant, password))
+    console.print(f"\n[bold]Watch them[/bold]   {console_url}\n             sign in as {_GUEST}")
+    console.print(f"             password   {password}\n", markup=False)
+
+
+async def _guest(found: Context, tenant: TenantId, password: str) -> None:
+    """The user of the demonstration, made on the first one; whoever changed his password since knows it."""
+    settings = found.settings
+    app = Database(settings.database.app_url, pool_size=1)
+    operator = Database(settings.database.operator_url, pool_size=1)
+    async with app, operator:
+        registry = ProvisioningService(
+            app=app,
+            operator=operator,
+            authority=CertificateAuthority.open(found.ca_dir, settings=settings.provisioning),
+            settings=settings.provisioning,
+        )
+        with contextlib.suppress(TenantExists):
+            await registry.add_tenant(tenant)
+        service = IdentityService(app=app, operator=operator, settings=settings)
+        with contextlib.suppress(UserExists):
+            await service.accounts.add_user(
+                Actor.command_line("milkrun demo"),
+                owner_of(tenant),
+                email=_GUEST,
+                name="Demonstration",
+                rights=Rights(Role.TENANT_ADMIN),
+                password=password,
+            )
+        service.passwords.close()
 
 
 def _is_ready(console: Console, folder: DataFolder, lines: TextIO) -> bool:

@@ -19,11 +19,13 @@ from cli import context
 from cli.context import Context
 from cli.enrolment import enrolled, listener
 from cli.load import load
+from cli.stack.state import DataFolder
 from cli.stack.up import DataOption
 from core import logs
 from core.clock import epoch_ms, utc_now
 from core.tenancy import TenantId, tenant_id
 from sim import recording
+from sim.district import write_geojson
 from sim.fleet import (
     Fleet,
     Member,
@@ -113,8 +115,14 @@ def replay(
 
 
 def plan_in(data: Path, count: int) -> list[Truck]:
-    """Draw the district below the data folder and plan the rounds; takes some seconds, and says nothing."""
+    """Draw the district below the data folder and plan the rounds; takes some seconds, and says nothing.
+
+    Its map is put where the API serves it to the console.
+    """
     drawn, osm_file = draw_district(data / "sim")
+    basemap = DataFolder(data).basemap
+    basemap.parent.mkdir(exist_ok=True)
+    write_geojson(drawn, basemap.with_suffix(".new")).replace(basemap)
     return plan_trucks(drawn, osm_file, count)
 
 

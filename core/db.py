@@ -4,11 +4,13 @@ Each process holds one `Database` per login it needs. Row level security compare
 sets for one transaction only; without it a query sees no rows.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString, Self
+from weakref import WeakValueDictionary
 
 from psycopg import AsyncConnection, AsyncCursor, OperationalError
 from psycopg.rows import DictRow, dict_row
@@ -16,6 +18,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from core.errors import Unavailable
 from core.tenancy import TenantId
+
+_PATIENCE_S = 10.0
 
 Connection = AsyncConnection[DictRow]
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -51,21 +55,33 @@ class TenantTx(Tx):
 
 
 class Database:
-    """A pool of one login. `async with Database(url) as db:` opens it."""
+    """A pool of one login. `async with Database(url) as db:` opens it.
 
-    def __init__(self, url: str, *, pool_size: int = 8, statement_timeout_s: float | None = None) -> None:
+    `tenant_most`: so many connections one tenant holds at most, so that others find one however much it asks for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 8,
+        statement_timeout_s: float | None = None,
+        tenant_most: int | None = None,
+    ) -> None:
         options = f"-c statement_timeout={int(statement_timeout_s * 1000)}" if statement_timeout_s else ""
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=pool_size,
             open=False,
-            timeout=10,
+            timeout=_PATIENCE_S,
             kwargs={"row_factory": dict_row, "options": options, "application_name": "milkrun"},
             # A cancelled request may hand back a connection in the middle of things; it is checked before reuse.
             check=AsyncConnectionPool.check_connection,
         )
         self._where = redact(url)
+        self._tenant_most = tenant_most
+        self._turns: WeakValueDictionary[TenantId, asyncio.Semaphore] = WeakValueDictionary()
 
     async def __aenter__(self) -> Self:
         await self._pool.open()
@@ -77,9 +93,25 @@ class Database:
     @asynccontextmanager
     async def tenant(self, tenant: TenantId) -> AsyncIterator[TenantTx]:
         """One transaction in which row level security shows `tenant` alone. Raises DatabaseUnavailable."""
-        async with self._transaction() as conn:
+        async with self._turn(tenant), self._transaction() as conn:
             await conn.execute("SELECT set_config('app.tenant_id', %s, true)", (tenant,))
             yield TenantTx(conn, tenant)
+
+    @asynccontextmanager
+    async def _turn(self, tenant: TenantId) -> AsyncIterator[None]:
+        """Wait until the tenant holds fewer connections than it may. Raises DatabaseUnavailable."""
+        if self._tenant_most is None:
+            yield
+            return
+        turns = self._turns.setdefault(tenant, asyncio.Semaphore(self._tenant_most))
+        try:
+            await asyncio.wait_for(turns.acquire(), _PATIENCE_S)
+        except TimeoutError as error:
+            raise DatabaseUnavailable(f"{tenant} holds as many connections as one tenant may") from error
+        try:
+            yield
+        finally:
+            turns.release()
 
     @asynccontextmanager
     async def unscoped(self, *, reason: str) -> AsyncIterator[Tx]:

@@ -65,6 +65,13 @@ class DeviceStatusChanged(ThingEvent, frozen=True, kw_only=True):
     status: str
 
 
+class DeviceDescribed(ThingEvent, frozen=True, kw_only=True):
+    """Its type or labels are others now."""
+
+    type: str
+    labels: dict[str, str]
+
+
 class CertificateIssued(ThingEvent, frozen=True, kw_only=True):
     serial: str
     not_after: int
@@ -113,6 +120,7 @@ AnyEvent = (
     | DeviceReported
     | DeviceRegistered
     | DeviceStatusChanged
+    | DeviceDescribed
     | CertificateIssued
     | CertificateRevoked
     | DeviceConnected

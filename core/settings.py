@@ -161,14 +161,16 @@ class IdentitySettings(_Group):
     issuer: str = Field("", description="`iss` of access tokens; empty = the API's public URL")
     audience: str = Field("milkrun", description="`aud` of access tokens")
     token_ttl_s: int = Field(900, ge=30, le=86_400, description="an access token is good for this long")
-    key_lead_s: float = Field(300.0, ge=5, description="a new signing key is published this long before it signs")
+    key_lead_s: float = Field(300.0, ge=3, description="a new signing key is published this long before it signs")
     session_idle_s: int = Field(43_200, ge=60, description="a session that is not used for this long is over")
     session_max_s: int = Field(604_800, ge=60, description="a session is over after this, however busy it is")
     login_attempts: int = Field(10, ge=2, le=1000, description="wrong passwords in a row before an account is locked")
     lock_s: int = Field(900, ge=1, description="an account is locked this long; wrong passwords count for as long")
     address_attempts: int = Field(50, ge=1, description="failed sign-ins one network address has per address_window_s")
     address_window_s: int = Field(900, ge=1, description="time in which these come back, evenly")
-    secret_overlap_hours: float = Field(24.0, ge=0, description="after a rotation a client's old secret works this long")
+    secret_overlap_hours: float = Field(
+        24.0, ge=0, description="after a rotation a client's old secret works this long"
+    )
 
 
 class LiveSettings(_Group):
@@ -194,8 +196,6 @@ class LiveSettings(_Group):
 class ConsoleSettings(_Group):
     folder: Path | None = Field(None, description="built console (console/dist); unset = the API serves none")
     tiles_url: str = Field("", description="raster, vector or PMTiles URL of the base map; empty = the basemap file")
-    tiles_kind: Literal["raster", "vector", "pmtiles", "style"] = Field("raster", description="what tiles_url is")
-    tiles_max_zoom: int = Field(19, ge=1, le=24, description="deepest zoom the tile server has")
     tiles_attribution: str = Field("", description="whom the tile server wants named on the map")
     basemap_file: Path | None = Field(None, description="GeoJSON of roads to draw where there is no tile server")
 

@@ -84,6 +84,7 @@ class IngestService:
         self._paused: set[AckSink] = set()
         self._waiting_bytes = self._in_hand = 0
         self._now_ms, self._now_s, self._is_now_fresh = 0, 0.0, False
+        WAITING.set_function(lambda: self.waiting)
 
     # --- in -----------------------------------------------------------------------------------------------------
 
@@ -146,7 +147,6 @@ class IngestService:
             if not self._batch:
                 self._work.clear()
             self._in_hand = len(flights)
-            WAITING.set(self.waiting)
             await self._settle(flights)
             MESSAGES.inc(self._in_hand)
             self._in_hand = 0
@@ -318,7 +318,6 @@ class IngestService:
         BATCH.observe(len(flights))
         COMMIT.observe(now - started)
         DELAY.observe(now - flights[0].now_s)
-        WAITING.set(len(self._batch))
         batch.count(positions=written.positions, metrics=written.metrics)
 
     async def announce(self) -> None:
@@ -336,7 +335,6 @@ class IngestService:
         since = datetime.now(UTC) - timedelta(minutes=1)
         while True:
             await asyncio.sleep(self._settings.registry_refresh_s)
-            WAITING.set(self.waiting)
             relayed, self._relayed = self._relayed, []
             try:
                 async with self._database.unscoped(reason="the registry of every tenant") as tx:

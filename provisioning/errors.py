@@ -27,6 +27,13 @@ class DeviceExists(Conflict):
     code = "device_exists"
 
 
+class VersionMoved(Conflict):
+    """Somebody changed it since the version the caller has seen."""
+
+    kind = "precondition_failed"
+    code = "precondition_failed"
+
+
 class MoveNotAllowed(Conflict):
     """The device's state does not allow this."""
 
@@ -43,6 +50,12 @@ class InvalidDevice(Invalid):
     """A device's type, label or count is outside what is allowed."""
 
     code = "invalid_device"
+
+
+class InvalidTenant(Invalid):
+    """A tenant's display name or retention is outside what is allowed."""
+
+    code = "invalid_tenant"
 
 
 class InvalidRequest(Invalid):

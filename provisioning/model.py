@@ -7,9 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from core.clock import epoch_ms
-from core.events import CertificateIssued, CertificateRevoked, DeviceRegistered, DeviceStatusChanged, Event
+from core.events import (
+    CertificateIssued,
+    CertificateRevoked,
+    DeviceDescribed,
+    DeviceRegistered,
+    DeviceStatusChanged,
+    Event,
+)
 from core.tenancy import DeviceId, TenantId, Thing, device_id
-from provisioning.errors import CertificateNotFound, InvalidDevice, MoveNotAllowed
+from provisioning.errors import CertificateNotFound, InvalidDevice, InvalidTenant, MoveNotAllowed, VersionMoved
 
 
 class DeviceStatus(enum.StrEnum):
@@ -58,14 +65,19 @@ _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _MAX_LABELS = 32
 _MAX_LABEL_LENGTH = 256
 MAX_SERIES = 100_000
+MAX_RETENTION_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
+    """`retention_days`: how long raw telemetry is kept; None: as long as the deployment keeps it."""
+
     tenant: TenantId
     name: str
     created_at: datetime
     devices: int = 0
+    retention_days: int | None = None
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +152,29 @@ class Enrolment:
 type Change = tuple[Enrolment, list[Event]]
 
 
+def new_tenant(tenant: TenantId, name: str, retention_days: int | None, at: datetime) -> Tenant:
+    """Raises InvalidTenant, saying what is allowed."""
+    if not (name.isprintable() and 1 <= len(name) <= 200):
+        raise InvalidTenant("a tenant's display name has 1 to 200 printable characters")
+    if retention_days is not None and not 1 <= retention_days <= MAX_RETENTION_DAYS:
+        raise InvalidTenant(f"retention {retention_days} is not allowed: 1 to {MAX_RETENTION_DAYS} days")
+    return Tenant(tenant, name, at, retention_days=retention_days)
+
+
+def changed_tenant(before: Tenant, wanted: Tenant) -> Tenant:
+    """`before` with the name and retention of `wanted`, one version on if they differ. Raises InvalidTenant."""
+    checked = new_tenant(before.tenant, wanted.name, wanted.retention_days, before.created_at)
+    if (checked.name, checked.retention_days) == (before.name, before.retention_days):
+        return before
+    return replace(before, name=checked.name, retention_days=checked.retention_days, version=before.version + 1)
+
+
+def require_version(expected: int | None, version: int) -> None:
+    """Raises VersionMoved when the caller has seen another version; None: he does not care."""
+    if expected is not None and expected != version:
+        raise VersionMoved(f"this has changed: it is at version {version} now, not at {expected}")
+
+
 def new_device(device: str, type_: str = "tracker", labels: Mapping[str, str] | None = None) -> NewDevice:
     """Check names as they come from a person. Raises InvalidName or InvalidDevice, saying what is allowed."""
     labels = labels or {}
@@ -182,6 +217,25 @@ def register(tenant: TenantId, new: NewDevice, at: datetime) -> Change:
     thing = Thing(tenant, new.device)
     device = Device(thing, DeviceStatus.PENDING, new.type, new.labels, 1, at, at)
     return Enrolment(device), [DeviceRegistered(thing=str(thing), type=new.type)]
+
+
+def describe(
+    before: Enrolment, type_: str | None, labels: Mapping[str, str] | None, at: datetime, *, expected: int | None = None
+) -> Change:
+    """Give the device another type or other labels; None leaves what is there.
+
+    Raises VersionMoved, InvalidDevice, and MoveNotAllowed for a device that is gone for good.
+    """
+    device = before.device
+    require_version(expected, device.version)
+    if device.status is DeviceStatus.DECOMMISSIONED:
+        raise MoveNotAllowed(f"{device.thing} is decommissioned: its history keeps the type and labels it had")
+    wanted = new_device(device.thing.device, type_ or device.type, device.labels if labels is None else labels)
+    if (wanted.type, wanted.labels) == (device.type, device.labels):
+        return before, []
+    after = replace(device, type=wanted.type, labels=wanted.labels, version=device.version + 1, updated_at=at)
+    news = DeviceDescribed(thing=str(device.thing), type=after.type, labels=dict(after.labels))
+    return replace(before, device=after), [news]
 
 
 def issue(before: Enrolment, new: Certificate, at: datetime, overlap: timedelta) -> Change:
@@ -240,9 +294,14 @@ def resume(before: Enrolment, at: datetime) -> Change:
     return after, ended + news
 
 
+def plain_serial(serial: str) -> str:
+    """A serial number as the registry has it, however it was written: with colons, in capitals, without zeros."""
+    return serial.lower().replace(":", "").rjust(32, "0")
+
+
 def revoke_certificate(before: Enrolment, serial: str, reason: Reason, at: datetime) -> Change:
     """Bar one certificate for good; doing it twice changes nothing. Raises CertificateNotFound, InvalidDevice."""
-    wanted = serial.lower().replace(":", "").rjust(32, "0")
+    wanted = plain_serial(serial)
     if wanted not in {c.serial for c in before.certificates}:
         raise CertificateNotFound(f"{before.device.thing} never had a certificate with serial {serial[:80]}")
     return _revoke(before, {wanted}, reason, at)

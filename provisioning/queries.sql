@@ -1,10 +1,23 @@
 -- name: add_tenant
-INSERT INTO tenant (tenant_id, name, created_at) VALUES (%(tenant)s, %(name)s, %(at)s)
+INSERT INTO tenant (tenant_id, name, retention_days, created_at) VALUES (%(tenant)s, %(name)s, %(days)s, %(at)s)
 ON CONFLICT DO NOTHING RETURNING tenant_id
 
 -- name: tenants
-SELECT t.tenant_id, t.name, t.created_at, count(d.device_id) AS devices
-FROM tenant t LEFT JOIN device d USING (tenant_id) GROUP BY t.tenant_id ORDER BY t.tenant_id
+SELECT t.tenant_id, t.name, t.retention_days, t.version, t.created_at, count(d.device_id) AS devices
+FROM (SELECT * FROM tenant WHERE tenant_id > %(after)s ORDER BY tenant_id LIMIT %(limit)s) AS t
+    LEFT JOIN device d USING (tenant_id)
+GROUP BY t.tenant_id, t.name, t.retention_days, t.version, t.created_at ORDER BY t.tenant_id
+
+-- name: tenant
+SELECT t.tenant_id, t.name, t.retention_days, t.version, t.created_at,
+       (SELECT count(*) FROM device d WHERE d.tenant_id = t.tenant_id) AS devices
+FROM tenant t WHERE t.tenant_id = %(tenant)s
+
+-- name: lock_tenant
+SELECT 1 FROM tenant WHERE tenant_id = %(tenant)s FOR UPDATE
+
+-- name: save_tenant
+UPDATE tenant SET name = %(name)s, retention_days = %(days)s, version = %(version)s WHERE tenant_id = %(tenant)s
 
 -- name: existing_devices
 SELECT device_id FROM device WHERE tenant_id = %(tenant)s AND device_id = ANY(%(devices)s) ORDER BY device_id
@@ -42,7 +55,7 @@ SELECT * FROM certificate WHERE tenant_id = %(tenant)s AND device_id = %(device)
 ORDER BY issued_at DESC, serial
 
 -- name: save_device
-UPDATE device SET status = %(status)s, version = %(version)s, updated_at = %(updated_at)s
+UPDATE device SET status = %(status)s, type = %(type)s, labels = %(labels)s, version = %(version)s, updated_at = %(updated_at)s
 WHERE tenant_id = %(tenant)s AND device_id = %(device)s
 
 -- name: save_certificate

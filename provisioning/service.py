@@ -7,7 +7,7 @@ the truth.
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 
 from core import outbox
 from core.clock import Clock, utc_now
-from core.db import Database, DatabaseUnavailable, TenantTx
+from core.db import Database, DatabaseUnavailable, TenantTx, Tx
 from core.metrics import READY
 from core.settings import ProvisioningSettings
 from core.tenancy import DeviceId, TenantId, Thing
@@ -27,6 +27,9 @@ from provisioning.model import Change, Device, DeviceStatus, Enrolment, Issued, 
 from provisioning.store import RegistryStore
 
 type Keep = Callable[[Issued], None]
+type Witness = Callable[[TenantTx, Enrolment | None, Enrolment], Awaitable[None]]
+"""Told of a change, before and after, inside its transaction: what it writes is there if and only if the change is."""
+type TenantWitness = Callable[[Tx, Tenant | None, Tenant], Awaitable[None]]
 
 EXPIRING = Gauge("milkrun_provisioning_expiring_certificates", "Active certificates that end within the warning time")
 BARRED = Gauge("milkrun_provisioning_barred_certificates", "Entries of the revocation list")
@@ -68,21 +71,60 @@ class ProvisioningService:
         self._clock = clock
         self._store = RegistryStore()
 
-    async def add_tenant(self, tenant: TenantId, name: str = "") -> Tenant:
-        """Raises TenantExists, InvalidDevice for a display name that is too long."""
-        name = name or tenant
-        if not name.isprintable() or len(name) > 200:
-            raise InvalidDevice("a tenant's display name has 1 to 200 printable characters")
-        added = Tenant(tenant, name, self._clock())
+    async def add_tenant(
+        self,
+        tenant: TenantId,
+        name: str = "",
+        *,
+        retention_days: int | None = None,
+        witness: TenantWitness | None = None,
+    ) -> Tenant:
+        """Raises TenantExists, InvalidTenant."""
+        added = model.new_tenant(tenant, name or tenant, retention_days, self._clock())
         async with self._operator.unscoped(reason="a tenant is added from outside of any tenant") as tx:
             if not await self._store.add_tenant(tx, added):
                 raise TenantExists(f"tenant {tenant} exists already")
+            if witness:
+                await witness(tx, None, added)
         return added
 
-    async def tenants(self) -> list[Tenant]:
-        """All tenants by name, each with its number of devices."""
+    async def change_tenant(
+        self,
+        tenant: TenantId,
+        change: Callable[[Tenant], Tenant],
+        *,
+        expected: int | None = None,
+        witness: TenantWitness | None = None,
+    ) -> Tenant:
+        """Give the tenant another name or retention. Raises TenantNotFound, VersionMoved, InvalidTenant."""
+        async with self._operator.unscoped(reason="a tenant is changed from outside of any tenant") as tx:
+            before = await self._store.tenant(tx, tenant, lock=True)
+            if before is None:
+                raise TenantNotFound(f"there is no tenant {tenant}")
+            model.require_version(expected, before.version)
+            after = model.changed_tenant(before, change(before))
+            if after != before:
+                await self._store.save_tenant(tx, after)
+                if witness:
+                    await witness(tx, before, after)
+        return after
+
+    async def tenant(self, tenant: TenantId) -> Tenant:
+        """Raises TenantNotFound."""
+        async with self._operator.unscoped(reason="an operator looks at a tenant") as tx:
+            found = await self._store.tenant(tx, tenant)
+        if found is None:
+            raise TenantNotFound(f"there is no tenant {tenant}")
+        return found
+
+    async def tenants(self, *, after: str = "", limit: int | None = None) -> list[Tenant]:
+        """All tenants by name, or a page of those after the name `after`, each with its number of devices."""
         async with self._operator.unscoped(reason="the operator's list of tenants") as tx:
-            return await self._store.tenants(tx)
+            return await self._store.tenants(tx, after=after, limit=limit)
+
+    async def has_tenant(self, tenant: TenantId) -> bool:
+        async with self._app.tenant(tenant) as tx:
+            return await self._store.tenant_exists(tx)
 
     async def add_devices(
         self,
@@ -93,6 +135,7 @@ class ProvisioningService:
         csr_pem: bytes | None = None,
         is_in_service: bool = True,
         skip_existing: bool = False,
+        witness: Witness | None = None,
     ) -> Added:
         """Register devices, all or none, each with a certificate if `keep` is there to take it.
 
@@ -116,6 +159,9 @@ class ProvisioningService:
             news = [event for _, events in changes for event in events]
             for part in itertools.batched(news, _EVENTS_A_ROW):
                 await outbox.add(tx, part)
+            if witness:
+                for enrolment, _ in changes:
+                    await witness(tx, None, enrolment)
         ISSUED.inc(sum(cert is not None for cert in issued))
         _log.info("provisioning.devices_added", tenant=tenant, devices=len(new), at=now.isoformat())
         return Added([enrolment.device for enrolment, _ in changes], sorted(existing))
@@ -139,24 +185,49 @@ class ProvisioningService:
         async with self._app.tenant(thing.tenant) as tx:
             return await self._load(tx, thing, lock=False)
 
-    async def activate(self, thing: Thing) -> Enrolment:
+    async def activate(self, thing: Thing, *, witness: Witness | None = None) -> Enrolment:
         """Put a pending device that holds a certificate into service. Raises DeviceNotFound, MoveNotAllowed."""
-        return await self._change(thing, lambda before: model.activate(before, self._clock()))
+        return await self._change(thing, lambda before: model.activate(before, self._clock()), witness=witness)
 
-    async def suspend(self, thing: Thing) -> Enrolment:
+    async def suspend(self, thing: Thing, *, witness: Witness | None = None) -> Enrolment:
         """Bar the device until `resume`. Raises DeviceNotFound, MoveNotAllowed."""
-        return await self._change(thing, lambda before: model.suspend(before, self._clock()))
+        return await self._change(thing, lambda before: model.suspend(before, self._clock()), witness=witness)
 
-    async def resume(self, thing: Thing) -> Enrolment:
+    async def resume(self, thing: Thing, *, witness: Witness | None = None) -> Enrolment:
         """Let a suspended device back in with the certificates it had. Raises DeviceNotFound, MoveNotAllowed."""
-        return await self._change(thing, lambda before: model.resume(before, self._clock()))
+        return await self._change(thing, lambda before: model.resume(before, self._clock()), witness=witness)
 
-    async def decommission(self, thing: Thing) -> Enrolment:
+    async def decommission(self, thing: Thing, *, witness: Witness | None = None) -> Enrolment:
         """Take the device out of service for good. Raises DeviceNotFound, MoveNotAllowed."""
-        return await self._change(thing, lambda before: model.decommission(before, self._clock()))
+        return await self._change(thing, lambda before: model.decommission(before, self._clock()), witness=witness)
+
+    async def describe(
+        self,
+        thing: Thing,
+        *,
+        type_: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        expected: int | None = None,
+        witness: Witness | None = None,
+    ) -> Enrolment:
+        """Give the device another type or other labels; None leaves what is there.
+
+        Raises DeviceNotFound, VersionMoved, InvalidDevice, MoveNotAllowed.
+        """
+
+        def described(before: Enrolment) -> Change:
+            return model.describe(before, type_, labels, self._clock(), expected=expected)
+
+        return await self._change(thing, described, witness=witness)
 
     async def renew(
-        self, thing: Thing, *, keep: Keep, csr_pem: bytes | None = None, overlap: timedelta | None = None
+        self,
+        thing: Thing,
+        *,
+        keep: Keep,
+        csr_pem: bytes | None = None,
+        overlap: timedelta | None = None,
+        witness: Witness | None = None,
     ) -> Enrolment:
         """Issue the device's next certificate; the one before stays valid for `overlap` (default: the setting).
 
@@ -174,13 +245,19 @@ class ProvisioningService:
                 news += moved
             return after, news
 
-        after = await self._change(thing, renewed, before_commit=lambda: keep(issued))
+        after = await self._change(thing, renewed, before_commit=lambda: keep(issued), witness=witness)
         ISSUED.inc()
         return after
 
-    async def revoke_certificate(self, thing: Thing, serial: str, reason: Reason = Reason.UNSPECIFIED) -> Enrolment:
+    async def revoke_certificate(
+        self, thing: Thing, serial: str, reason: Reason = Reason.UNSPECIFIED, *, witness: Witness | None = None
+    ) -> Enrolment:
         """Bar one certificate for good; may be repeated. Raises DeviceNotFound, CertificateNotFound."""
-        return await self._change(thing, lambda before: model.revoke_certificate(before, serial, reason, self._clock()))
+
+        def revoked(before: Enrolment) -> Change:
+            return model.revoke_certificate(before, serial, reason, self._clock())
+
+        return await self._change(thing, revoked, witness=witness)
 
     async def revoke_device(self, thing: Thing, reason: Reason = Reason.UNSPECIFIED) -> Enrolment:
         """Bar every certificate of the device for good; may be repeated. Raises DeviceNotFound."""
@@ -231,6 +308,7 @@ class ProvisioningService:
         *,
         before_commit: Callable[[], None] | None = None,
         publish: bool = True,
+        witness: Witness | None = None,
     ) -> Enrolment:
         is_list_touched = False
         try:
@@ -239,6 +317,8 @@ class ProvisioningService:
                 after, news = change(before)
                 await self._store.save(tx, before, after)
                 await outbox.add(tx, news)
+                if witness and after != before:
+                    await witness(tx, before, after)
                 bar, free = model.list_changes(before, after)
                 if bar or free:
                     # Held until commit, so no other writer can put back a list without this change.

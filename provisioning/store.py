@@ -29,12 +29,23 @@ class RegistryStore:
 
     async def add_tenant(self, tx: Tx, tenant: Tenant) -> bool:
         """Whether it is new."""
-        params = {"tenant": tenant.tenant, "name": tenant.name, "at": tenant.created_at}
+        params = {"tenant": tenant.tenant, "name": tenant.name, "days": tenant.retention_days, "at": tenant.created_at}
         return await tx.one(self._sql["add_tenant"], params) is not None
 
-    async def tenants(self, tx: Tx) -> list[Tenant]:
-        rows = await tx.all(self._sql["tenants"])
-        return [Tenant(TenantId(r["tenant_id"]), r["name"], r["created_at"], r["devices"]) for r in rows]
+    async def tenants(self, tx: Tx, *, after: str = "", limit: int | None = None) -> list[Tenant]:
+        """By name, those after the name `after`."""
+        return [_tenant(r) for r in await tx.all(self._sql["tenants"], {"after": after, "limit": limit})]
+
+    async def tenant(self, tx: Tx, tenant: TenantId, *, lock: bool = False) -> Tenant | None:
+        """The tenant; `lock` keeps others from changing it until the transaction ends."""
+        if lock:
+            await tx.execute(self._sql["lock_tenant"], {"tenant": tenant})
+        row = await tx.one(self._sql["tenant"], {"tenant": tenant})
+        return None if row is None else _tenant(row)
+
+    async def save_tenant(self, tx: Tx, after: Tenant) -> None:
+        named = {"tenant": after.tenant, "name": after.name, "days": after.retention_days, "version": after.version}
+        await tx.execute(self._sql["save_tenant"], named)
 
     async def tenant_exists(self, tx: TenantTx) -> bool:
         return await tx.one(self._sql["tenant_exists"], {"tenant": tx.tenant}) is not None
@@ -99,6 +110,8 @@ class RegistryStore:
                     "tenant": tx.tenant,
                     "device": device.thing.device,
                     "status": device.status.value,
+                    "type": device.type,
+                    "labels": Jsonb(dict(device.labels)),
                     "version": device.version,
                     "updated_at": device.updated_at,
                 },
@@ -145,6 +158,17 @@ class RegistryStore:
                 "issued_at": [c.issued_at for _, c in new],
             },
         )
+
+
+def _tenant(row: DictRow) -> Tenant:
+    return Tenant(
+        tenant=TenantId(row["tenant_id"]),
+        name=row["name"],
+        created_at=row["created_at"],
+        devices=row["devices"],
+        retention_days=row["retention_days"],
+        version=row["version"],
+    )
 
 
 def _device(row: DictRow) -> Device:

@@ -54,7 +54,7 @@ class Credentials:
     folder: Path
 
 
-class _Ack(msgspec.Struct):
+class Ack(msgspec.Struct):
     """`{"boot","seq","from"}`: of this boot, everything between the two is durable, both included."""
 
     boot: str
@@ -62,7 +62,7 @@ class _Ack(msgspec.Struct):
     first: int = msgspec.field(name="from")
 
 
-_decode_ack = msgspec.json.Decoder(_Ack).decode
+decode_ack = msgspec.json.Decoder(Ack).decode
 
 
 class Names:
@@ -273,9 +273,9 @@ class DeviceLink:
 
     def _on_message(self, message: Message) -> None:
         with contextlib.suppress(msgspec.DecodeError):  # a newer platform may say more than we understand
-            self._confirm(_decode_ack(message.payload))
+            self._confirm(decode_ack(message.payload))
 
-    def _confirm(self, ack: _Ack) -> None:
+    def _confirm(self, ack: Ack) -> None:
         now = time.monotonic()
         of_boot = self._held.get(ack.boot, {})
         left_at = 0.0

@@ -12,23 +12,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from core import topics
 from core.mqtt import ConnectOptions, Message, MqttConnection, codec, tls_context
-from sim.link import Credentials
+from sim.link import Credentials, Latencies, decode_ack
 
 _TICK_S = 0.004
 _CONNECTS_AT_ONCE = 50
 _TIMED_EVERY = 10
-
-
-class _Ack(msgspec.Struct):
-    boot: str
-    seq: int
-
-
-_decode_ack = msgspec.json.Decoder(_Ack).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +51,11 @@ class LoadReport:
     cpu_s: float = 0.0
     sending_s: float = 0.0
     durable_s: float = 0.0
-    latencies_s: list[float] = field(default_factory=list)
+    latencies: Latencies = field(default_factory=Latencies)
 
     def latency_s(self, share: float) -> float | None:
         """The publish-to-durable latency that `share` (0 to 1) of the timed messages stayed within."""
-        if not self.latencies_s:
-            return None
-        ordered = sorted(self.latencies_s)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return self.latencies.quantile_s(share)
 
     @property
     def durable_per_s(self) -> float:
@@ -163,7 +150,7 @@ class _Device:
             self._report.acknowledged += 1
 
     def _on_message(self, message: Message) -> None:
-        ack = _decode_ack(message.payload)
+        ack = decode_ack(message.payload)
         if ack.boot != self._boot:
             return
         self.durable_seq = max(self.durable_seq, ack.seq)
@@ -172,7 +159,7 @@ class _Device:
         now = time.monotonic()
         timed = self._timed
         while timed and timed[0][0] <= ack.seq:
-            self._report.latencies_s.append(now - timed.popleft()[1])
+            self._report.latencies.note(now - timed.popleft()[1])
 
 
 async def run_load(

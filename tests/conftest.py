@@ -1,6 +1,7 @@
 """Shared fixtures: real PostgreSQL, Redis and Mosquitto, each started once a session and handed out clean."""
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ from psycopg import sql
 from cli.stack.process import free_port as any_free_port
 from cli.stack.servers.postgres import Postgres
 from cli.stack.servers.redis import Redis
-from core.migrate import ROLES, grant_logins, migrate
+from core.migrate import ROLES, grant_logins, has_timescale, migrate
 
 _TEMPLATE = "milkrun_test_template"
 # Roles belong to the whole server, so every test database shares these passwords.
@@ -74,6 +75,10 @@ def template_url(postgres_url: str) -> Iterator[str]:
     url = _named(postgres_url, _TEMPLATE)
     migrate(url)
     grant_logins(url, _PASSWORDS)
+    if has_timescale(url):
+        # Tests run the policies themselves; TimescaleDB's scheduler would do so beside them, when it likes.
+        statement = "SELECT public.alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs "
+        _execute(url, sql.SQL(statement + "WHERE hypertable_name IS NOT NULL"))
     _seal(postgres_url, _TEMPLATE)
     yield url
     _drop(postgres_url, _TEMPLATE)
@@ -169,10 +174,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    unproven = [r for r in terminalreporter.stats.get("skipped", []) if _NO_MOSQUITTO in str(r.longrepr)]
-    if unproven:
+    reasons = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])]
+    without_broker = sum(_NO_MOSQUITTO in reason for reason in reasons)
+    others = sorted({found.group(1) for reason in reasons if (found := re.search(r"NOT PROVEN: ([^'\n]*)", reason))})
+    if without_broker or others:
         terminalreporter.section("NOT PROVEN ON THIS MACHINE", sep="!", red=True, bold=True)
-        terminalreporter.line(f"{len(unproven)} tests need the real broker and were skipped: {_NO_MOSQUITTO}")
+    if without_broker:
+        terminalreporter.line(f"{without_broker} tests need the real broker and were skipped: {_NO_MOSQUITTO}")
+    for reason in others:
+        terminalreporter.line(reason)
 
 
 def _copy(postgres_url: str, template_url: str) -> Iterator[DatabaseUrls]:

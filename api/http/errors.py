@@ -1,6 +1,6 @@
 """Errors that only an HTTP surface has; the rest are the kinds of core.errors."""
 
-from core.errors import Invalid, MilkrunError, NotFound
+from core.errors import Conflict, Invalid, MilkrunError, NotFound
 
 
 class Unauthorized(MilkrunError):
@@ -39,3 +39,27 @@ class UnknownTenant(NotFound):
     """There is no such tenant, or it is not the caller's; both read the same."""
 
     code = "tenant_not_found"
+
+
+class InvalidCursor(Invalid):
+    """A page's cursor is not one this list gave."""
+
+    code = "invalid_cursor"
+
+
+class InvalidRequest(Invalid):
+    """The request's own form is wrong: text that cannot be stored, a body that is not JSON."""
+
+    code = "invalid_request"
+
+
+class KeyReused(Invalid):
+    """An Idempotency-Key came again with another request."""
+
+    code = "idempotency_key_reused"
+
+
+class KeyInProgress(Conflict):
+    """The first request with this Idempotency-Key is still at work."""
+
+    code = "idempotency_in_progress"

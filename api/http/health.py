@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from api.http import problems
 from api.http.security import PUBLIC
 from api.services import Given
 from core.bus import BusUnavailable
@@ -32,7 +33,7 @@ async def healthz() -> Health:
     return Health()
 
 
-@router.get("/readyz", summary="Can it do its work")
+@router.get("/readyz", summary="Can it do its work", responses=problems.responses(503))
 async def readyz(services: Given) -> Health:
     """Asks the database and Redis; `not_ready` names what does not answer."""
     missing = []

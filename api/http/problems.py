@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from api.http.errors import TooMany
 from core.errors import MilkrunError
@@ -29,6 +30,14 @@ STATUS = {
     "unavailable": 503,
 }
 _CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "unsupported_media_type"}
+# Where pydantic's words speak of Python.
+_MESSAGES = {
+    "missing": "this is needed",
+    "extra_forbidden": "there is no such field",
+    "model_attributes_type": "this must be a JSON object",
+    "dict_type": "this must be a JSON object",
+    "json_invalid": "this is not JSON",
+}
 _log = structlog.get_logger()
 
 
@@ -52,7 +61,7 @@ class Problem(BaseModel):
     detail: str
     instance: str
     request_id: str
-    errors: list[FieldError] | None = None
+    errors: list[FieldError] | None = Field(None, description="of invalid input: one entry for each thing wrong")
 
 
 def problem(
@@ -64,6 +73,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     errors: list[FieldError] | None = None,
 ) -> JSONResponse:
+    request.state.problem = code
     body = Problem(
         type=f"urn:milkrun:problem:{code}",
         title=http.HTTPStatus(status).phrase,
@@ -83,11 +93,10 @@ def problem(
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route or an app: problem details for these statuses."""
+    """The `responses=` of a route: its problems beside those that `api.http.openapi` adds to every route."""
     return {
         status: {
             "description": http.HTTPStatus(status).phrase,
-            "model": Problem,
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
         for status in statuses
@@ -99,14 +108,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MilkrunError, _ours)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _bug)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MilkrunError)
     headers = {}
     if error.kind == "unauthorized":
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if error.code == "invalid_token" else "Bearer"
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s + 0.5)))
     return problem(request, STATUS[error.kind], error.code, str(error), headers=headers)
@@ -115,19 +123,47 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 async def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     errors = [
-        FieldError(where=str(e["loc"][0]), at=".".join(str(part) for part in e["loc"][1:]), message=e["msg"])
+        FieldError(
+            where=str(e["loc"][0]),
+            at=".".join(str(part) for part in e["loc"][1:]),
+            message=_MESSAGES.get(e["type"], e["msg"]),
+        )
         for e in error.errors()
     ]
-    detail = "; ".join(f"{e.where} {e.at}: {e.message}" for e in errors)
+    return invalid(request, errors)
+
+
+def invalid(request: Request, errors: list[FieldError]) -> JSONResponse:
+    """The answer to input that is wrong in these ways."""
+    detail = "; ".join(f"{' '.join(filter(None, (e.where, e.at)))}: {e.message}" for e in errors)
     return problem(request, 422, "invalid_request", detail, errors=errors)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _CODE_OF_STATUS.get(error.status_code, "bad_request")
-    return problem(request, error.status_code, code, str(error.detail), headers=error.headers)
+    detail, headers = str(error.detail), dict(error.headers or {})
+    if error.status_code == 405:
+        allowed = ", ".join(methods_at(request))
+        headers["Allow"] = allowed
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+        detail = f"{request.method} is not possible here; {allowed} are"
+    elif error.status_code == 404:
+        detail = f"there is nothing at {request.url.path[:200]}; /v1/openapi.json lists what there is"
+    return problem(request, error.status_code, code, detail, headers=headers)
 
 
-async def _bug(request: Request, error: Exception) -> JSONResponse:
+def methods_at(request: Request) -> list[str]:
+    """The methods that some route takes at the request's path."""
+    found = {"OPTIONS"}
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
+def bug(request: Request, error: Exception) -> JSONResponse:
+    """The answer to an error nobody expected."""
     _log.error("api.bug", path=request.url.path, error=repr(error), exc_info=error)
     return problem(request, 500, "internal", "Milkrun made a mistake; the request id finds it in the log")

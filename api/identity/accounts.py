@@ -224,7 +224,8 @@ class AccountService:
             yield tx
 
     async def _one[A: Account](self, tx: Tx, table: Table[A], owner: Owner, id_: str, *, lock: bool = False) -> A:
-        found = await self._store.load(tx, table, owner, id_, lock=lock)
+        could_be = id_.isascii() and id_.isprintable()
+        found = await self._store.load(tx, table, owner, id_, lock=lock) if could_be else None
         if found is None:
             raise _NOT_FOUND[table.kind](f"there is no {_WORD[table.kind]} {id_[:80]!r}")
         return found

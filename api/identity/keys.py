@@ -21,9 +21,12 @@ from prometheus_client import Gauge
 
 from api.identity.errors import InvalidKeys
 from core.clock import Clock, utc_now
+from core.settings import IdentitySettings
 from provisioning import keyfiles
 
 ALGORITHM = "EdDSA"
+LEEWAY_S = 10
+"""How far the clocks of issuer and reader of a token may be apart."""
 RESCAN_S = 2.0
 """A new file is seen after this at the latest, as soon as a token is signed or verified."""
 UNKNOWN_RESCAN_S = 10.0
@@ -53,6 +56,11 @@ class SigningKey:
     jwk: OKPKey
     mark: tuple[int, int]
     """modification time and size of its file: another one is read again"""
+
+
+def times(settings: IdentitySettings) -> tuple[timedelta, timedelta]:
+    """How long a key is published before it signs, and how long after its last token it must verify."""
+    return timedelta(seconds=settings.key_lead_s), timedelta(seconds=settings.token_ttl_s + 2 * LEEWAY_S)
 
 
 def phases(keys: Sequence[SigningKey], at: datetime, *, lead: timedelta, life: timedelta) -> dict[str, Phase]:
@@ -119,9 +127,10 @@ def rotate(folder: Path, at: datetime, *, lead: timedelta, life: timedelta) -> t
     """Add a key, remove the files of those that are retired; the new key, and the ids of those that went."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with keyfiles.exclusive(folder):
-        now = phases([*load(folder).values()], at, lead=lead, life=life)
-        gone = [kid for kid, phase in now.items() if phase is Phase.RETIRED]
-        new = make(folder, at)
+        there = [*load(folder).values()]
+        gone = [kid for kid, phase in phases(there, at, lead=lead, life=life).items() if phase is Phase.RETIRED]
+        # Later than all that are there, whatever the clock says: their order is that of their ids.
+        new = make(folder, max([at, *(key.created_at + timedelta(seconds=1) for key in there)]))
         for kid in gone:
             (folder / f"{kid}.pem").unlink(missing_ok=True)
     return new, gone

@@ -197,7 +197,9 @@ def check_rights(kind: Kind, owner: Owner, rights: Rights) -> None:
     if (rights.role is Role.SITE) != bool(rights.sites):
         raise InvalidAccount("the role site needs at least one site, and no other role has sites")
     if len(rights.sites) > 64 or not all(_SITE.match(site) for site in rights.sites):
-        raise InvalidAccount("a site is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'; 64 of them at most, since a token names them")
+        raise InvalidAccount(
+            "a site is 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'; 64 of them at most, since a token names them"
+        )
 
 
 def check_grant(by: Principal, rights: Iterable[Rights]) -> None:

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import Counter
 
 from api.access import Principal, Scope, Session
-from api.identity import model
+from api.identity import keys, model
 from api.identity.accounts import AccountService, hash_of
 from api.identity.errors import InvalidToken
 from api.identity.keys import KeyRing
@@ -21,7 +21,7 @@ from api.identity.login import LoginService
 from api.identity.model import Account, Actor, ApiKey, Client, Kind, Owner, Status
 from api.identity.passwords import Passwords
 from api.identity.store import IdentityStore
-from api.identity.tokens import LEEWAY_S, Tokens
+from api.identity.tokens import Tokens
 from core.clock import Clock, utc_now
 from core.db import Database, DatabaseUnavailable, TenantTx, Tx
 from core.settings import Settings
@@ -96,12 +96,8 @@ class IdentityService:
         self.issuer = identity.issuer or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
         self.settings = identity
         self.passwords = Passwords()
-        self.keys = KeyRing(
-            identity.keys_dir,
-            lead=timedelta(seconds=identity.key_lead_s),
-            life=timedelta(seconds=identity.token_ttl_s + 2 * LEEWAY_S),
-            clock=clock,
-        )
+        lead, life = keys.times(identity)
+        self.keys = KeyRing(identity.keys_dir, lead=lead, life=life, clock=clock)
         self._tokens = Tokens(
             self.keys, issuer=self.issuer, audience=identity.audience, ttl_s=identity.token_ttl_s, clock=clock
         )

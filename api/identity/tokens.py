@@ -21,12 +21,10 @@ from prometheus_client import Counter
 
 from api.access import Role, Scope
 from api.identity.errors import InvalidToken
-from api.identity.keys import ALGORITHM, KeyRing
+from api.identity.keys import ALGORITHM, LEEWAY_S, KeyRing
 from api.identity.model import Client, Owner, tenant_of
 from core.clock import Clock
 
-LEEWAY_S = 10
-"""How far the clocks of issuer and reader may be apart."""
 TYPE = "at+jwt"
 MAX_BYTES = 8192
 

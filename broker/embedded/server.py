@@ -168,8 +168,10 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
 
     def _say(self, text: str) -> None:
         printable = "".join(c if c.isprintable() else "?" for c in text)
-        self._log.write(f"{int(time.time())}: {printable}\n")
-        self._log.flush()
+        # A full disk must not end the connection; what could not be written is with the next line that can.
+        with contextlib.suppress(OSError):
+            self._log.write(f"{int(time.time())}: {printable}\n")
+            self._log.flush()
 
     # --- what amqtt asks ----------------------------------------------------------------------------------------
 

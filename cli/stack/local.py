@@ -1,11 +1,13 @@
 """Builds the stack of one machine, part by part, in the order in which they need each other."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+from api.identity.bootstrap import ensure_operator_client
 from broker.embedded import launch
 from broker.mosquitto import MosquittoConfig
 from cli.stack.errors import StartFailed
@@ -14,7 +16,7 @@ from cli.stack.servers.broker import KINDS, BrokerPart, choose
 from cli.stack.servers.postgres import Postgres
 from cli.stack.servers.redis import Redis
 from cli.stack.services import API, SERVICES, Facts, ServicePart, environment, login_variable
-from cli.stack.state import DataFolder, MqttAddress, StackFile
+from cli.stack.state import Admin, DataFolder, MqttAddress, StackFile
 from cli.stack.supervise import Supervisor
 from cli.stack.web import Web
 from core.db import DatabaseUnavailable
@@ -22,6 +24,7 @@ from core.migrate import ROLES, grant_logins, has_timescale, migrate
 from core.settings import Settings
 from provisioning.ca import CertificateAuthority
 
+_ADMIN = "local-admin"
 STOP_ORDER = ([service.name for service in SERVICES], KINDS, ["redis"], ["postgres"])
 
 type Progress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
@@ -70,6 +73,7 @@ class LocalStack:
             crl_file=authority.paths.crl,
             ca_dir=authority.paths.root,
         )
+        admin = self._admin(role_urls["milkrun_operator"]) if web else None
         self._services(facts, authority, web)
         stack = StackFile(
             api_url=web.url if web else None,
@@ -79,7 +83,7 @@ class LocalStack:
             redis_url=redis_url,
             broker=facts.broker_kind,
             timescale=has_timescale(owner_url),
-            admin=None,
+            admin=admin,
         )
         ours = {"MILKRUN_DATABASE_URL": owner_url, **environment(facts, certificate=None)}
         if web:
@@ -176,6 +180,13 @@ class LocalStack:
             if kind == "amqtt":
                 done(launch.note())
         return kind
+
+    def _admin(self, operator_url: str) -> Admin:
+        """The API client with which this machine's own scripts may do everything."""
+        secret = self._folder.secret(_ADMIN)
+        with _database_errors():
+            asyncio.run(ensure_operator_client(operator_url, _ADMIN, secret))
+        return Admin(_ADMIN, secret)
 
     def _services(self, facts: Facts, authority: CertificateAuthority, web: Web | None) -> None:
         for service in SERVICES:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import psutil
 
@@ -21,6 +21,7 @@ from cli.stack.errors import DiskFull, PortTaken, StartFailed
 LOOPBACK = "127.0.0.1"
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _TAIL_BYTES = 16 * 1024
+_PORT_TRIES = 3
 _LAUNCHER = str(Path(__file__).with_name("launch.py"))
 
 
@@ -128,6 +129,37 @@ class Child:
             if time.monotonic() > deadline:
                 raise start_failure(self, f"{self.command.name} was not ready after {timeout_s:.0f} s")
             time.sleep(0.02)
+
+
+class Server(Protocol):
+    """What listens on one port; `command` and `is_ready` speak of the port and the child it was given last."""
+
+    name: str
+    port: int
+    child: Child | None
+
+    def command(self) -> Command: ...
+
+    def is_ready(self) -> bool: ...
+
+
+def serve(server: Server, *, wanted_port: int) -> Child:
+    """Start `server` on `wanted_port` (0 = any free one) and return when it is ready. Raises StartFailed, DiskFull."""
+    for attempt in range(_PORT_TRIES):
+        server.port = wanted_port or free_port()
+        child = server.child = Child(server.command())
+        try:
+            child.wait_ready(server.is_ready, timeout_s=120)
+        except StartFailed as error:
+            # Another program may take a free port between our look and the server's bind.
+            if "Address already in use" in str(error) and not wanted_port and attempt + 1 < _PORT_TRIES:
+                continue
+            raise
+        except BaseException:
+            child.kill()
+            raise
+        return child
+    raise StartFailed(f"no free port was found for {server.name}")
 
 
 def start_failure(child: Child, what: str) -> StartFailed | DiskFull:

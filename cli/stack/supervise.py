@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol
 
+from cli.stack.errors import DiskFull
 from cli.stack.process import Child, free_bytes, start_failure
 from cli.stack.state import DataFolder, record_of, this_process
 from core.errors import MilkrunError
@@ -77,10 +78,11 @@ class Supervisor:
 
     def __init__(self, folder: DataFolder, say: Callable[[str], None]) -> None:
         self._folder = folder
-        self._say = say
+        self._tell = say
         self._watched: list[_Watched] = []
         self._records = [this_process()]
         folder.record(self._records)
+        self._is_recorded = True
         self._last_rotation = 0.0
         self._disk_is_low = False
 
@@ -88,7 +90,9 @@ class Supervisor:
         """Start a part and watch it from now on. Raises what its start raises."""
         watched = _Watched(part)
         self._watched.append(watched)
-        return self._start(watched)
+        child = self._start(watched)
+        self._folder.record(self._records)
+        return child
 
     def watch(self, stop: threading.Event) -> None:
         """Until StopRequested, or `stop` is set."""
@@ -96,6 +100,8 @@ class Supervisor:
             now = time.monotonic()
             for watched in self._watched:
                 self._look_at(watched, now)
+            if not self._is_recorded:
+                self._record()
             if now - self._last_rotation > _ROTATE_EVERY_S:
                 self._last_rotation = now
                 self._keep_house()
@@ -117,8 +123,13 @@ class Supervisor:
         watched.started_at = time.monotonic()
         watched.start_again_at = None
         self._records = [*(r for r in self._records if r.name != child.command.name), record_of(child)]
-        self._folder.record(self._records)
+        self._is_recorded = False
         return child
+
+    def _record(self) -> None:
+        with contextlib.suppress(DiskFull):  # whoever runs, runs; it is written down when there is room
+            self._folder.record(self._records)
+            self._is_recorded = True
 
     def _look_at(self, watched: _Watched, now: float) -> None:
         child = watched.part.child
@@ -132,20 +143,28 @@ class Supervisor:
         elif now >= watched.start_again_at:
             try:
                 self._start(watched)
-            except MilkrunError as error:
+            except (MilkrunError, OSError) as error:
+                # OSError: on a full disk its configuration cannot be written, and will be once there is room.
                 self._postpone(watched, error)
             else:
+                self._record()
                 self._say(f"{watched.part.name} runs again")
 
-    def _postpone(self, watched: _Watched, cause: MilkrunError) -> None:
+    def _postpone(self, watched: _Watched, cause: Exception) -> None:
         self._say(f"{cause}\nstarting {watched.part.name} again in {watched.pause_s:g} s")
         watched.start_again_at = time.monotonic() + watched.pause_s
         watched.pause_s = min(watched.pause_s * 2, _LONGEST_PAUSE_S)
 
+    def _say(self, line: str) -> None:
+        # What is told may go to a file on the very disk that is full.
+        with contextlib.suppress(OSError):
+            self._tell(line)
+
     def _keep_house(self) -> None:
         for watched in self._watched:
             if watched.part.child:
-                watched.part.child.keep_log_small()
+                with contextlib.suppress(OSError):  # no room for the part that is kept: at the next turn perhaps
+                    watched.part.child.keep_log_small()
         is_low = free_bytes(self._folder.path) < _LOW_DISK_BYTES
         if is_low and not self._disk_is_low:
             self._say(f"less than {_LOW_DISK_BYTES // 2**20} MiB are left on the disk of {self._folder.path}")

@@ -1,9 +1,9 @@
 """The channel log: per tenant and channel a Redis stream whose entries are batches of events.
 
-An entry's id is `{epoch}-{offset of its last event}`, and an epoch is the time (ms) its life began: ids therefore grow over
-epochs too, and whoever reads on after a flush is given the new life's events and sees by their epoch that it is another.
-Events are kept only while somebody wants them (`open`, `want`); the offset counts them all the same, so that a
-position given out before stays true.
+An entry's id is `{epoch}-{offset of its last event}`, and an epoch is the time (ms) its life began: ids therefore grow
+over epochs too, and whoever reads on after a flush is given the new life's events and sees by their epoch that it is
+another. Events are kept only while somebody wants them (`open`, `want`); the offset counts them all the same, so that
+a position given out before stays true.
 """
 
 import uuid

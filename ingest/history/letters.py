@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import msgspec
@@ -42,6 +42,34 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """A letter without its payload, which has `size` bytes."""
+
+    id: int
+    tenant: str
+    received_at: datetime
+    source: str
+    topic: str
+    thing: str | None
+    reason: str
+    detail: str
+    size: int
+    replayed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which letters; None: whichever. From `since` to before `until`."""
+
+    tenant: str | None = None
+    reason: str | None = None
+    thing: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    replayed: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a replayed letter, in samples (or events): newly stored, there before, refused again."""
 
@@ -62,6 +90,22 @@ async def listed(
     """Letters newest first, for the operator's login."""
     params = {"tenant": tenant, "reason": reason, "since": since, "limit": limit}
     return [_letter(row) for row in await tx.all(QUERIES["list_letters"], params)]
+
+
+async def page(tx: Tx, wanted: Wanted, *, after: tuple[datetime, int] | None, limit: int) -> list[Envelope]:
+    """Letters newest first, those after the place `after`; a tenant's transaction sees its own alone."""
+    at, id_ = after or (None, 0)
+    params = {**asdict(wanted), "after_at": at, "after_id": id_, "limit": limit}
+    return [
+        Envelope(**{("tenant" if name == "tenant_id" else name): value for name, value in row.items()})
+        for row in await tx.all(QUERIES["page_of_letters"], params)
+    ]
+
+
+async def open_ids(tx: Tx, *, reason: str, tenant: str | None = None, limit: int) -> list[int]:
+    """Ids of the oldest letters of a reason that were not replayed yet."""
+    params = {"reason": reason, "tenant": tenant, "limit": limit}
+    return [row["id"] for row in await tx.all(QUERIES["open_letter_ids"], params)]
 
 
 async def load(tx: Tx, ids: Sequence[int]) -> list[Letter]:

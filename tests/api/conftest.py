@@ -3,9 +3,10 @@
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -20,11 +21,21 @@ from core.tenancy import TenantId, tenant_id
 from tests.conftest import DatabaseUrls
 
 
+class Audited(NamedTuple):
+    """What a route told the audit log."""
+
+    action: str
+    target: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
 @dataclass
 class Tokens:
     """An authenticator that knows the tokens it was asked to make, for tests about other things than identity."""
 
     known: dict[str, Principal] = field(default_factory=dict)
+    audited: list[Audited] = field(default_factory=list)
 
     def of(self, tenant: str | None, role: Role, *, scopes: frozenset[Scope] | None = None) -> str:
         token = secrets.token_hex(8)
@@ -40,6 +51,12 @@ class Tokens:
 
     async def by_session(self, cookie: str) -> Session:
         raise Unauthorized("this session is over")
+
+    async def audit(self, tx, caller, action, target, *, before=None, after=None) -> None:
+        self.audited.append(Audited(action, target, before, after))
+
+    async def still_valid(self, principals: Sequence[Principal]) -> list[bool]:
+        return [principal in self.known.values() for principal in principals]
 
 
 @dataclass
@@ -81,11 +98,15 @@ async def api(api_settings: Settings) -> AsyncIterator[Api]:
         http = server(create_app(given), api_settings)
         listener = socket.create_server(("127.0.0.1", 0))
         serving = asyncio.create_task(http.serve(sockets=[listener]))
+        live = asyncio.create_task(given.live.run())
         try:
             while not http.started:  # noqa: ASYNC110  uvicorn tells it by this flag alone
                 await asyncio.sleep(0.01)
             yield Api(f"http://127.0.0.1:{listener.getsockname()[1]}", given, tokens)
         finally:
+            given.live.drain()
             http.should_exit = True
             await serving
+            live.cancel()
+            await asyncio.wait([live])
             listener.close()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis, pytest.mark.mosquitto]
+pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis]
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("MILKRUN_")}
 
@@ -23,13 +23,13 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 class Milkrun:
     """One `milkrun` command in a process of its own."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **variables: str) -> None:
         self.process = subprocess.Popen(
             (sys.executable, "-m", "cli.main", *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | variables,
         )
 
     def wait(self, exit_code: int = 0) -> str:
@@ -61,9 +61,14 @@ def data(work_dir: Path) -> Iterator[Path]:
         yield Path(folder) / "data"
 
 
-def test_the_demo_ends_by_itself_with_everything_counted(data: Path) -> None:
-    output = Milkrun("demo", "--seconds", "6", "--trucks", "4", "--data", str(data)).wait()
+@pytest.mark.parametrize("kind", [pytest.param("mosquitto", marks=pytest.mark.mosquitto), "amqtt"])
+def test_the_demo_ends_by_itself_with_everything_counted(data: Path, kind: str) -> None:
+    command = ("demo", "--seconds", "6", "--trucks", "4", "--data", str(data))
+    output = Milkrun(*command, MILKRUN_BROKER_KIND=kind).wait()
     assert "4 with certificates in tenant demo" in output
+    assert re.search(
+        r"Watch them +http://127\.0\.0\.1:\d+/\n +sign in as demo@milkrun\.example\n +password +\S{20,}", output
+    )
     assert counted(output, "samples sent") >= counted(output, "committed") > 8
     assert counted(output, "lost") == 0
     assert counted(output, "duplicates") == 0

@@ -111,6 +111,36 @@ class Flaky:
         return self.child
 
 
+class Crowded(Flaky):
+    """A part that finds no room for its configuration at its first restart."""
+
+    def start(self) -> Child:
+        if self.starts == 1:
+            self.starts += 1
+            raise OSError(28, "No space left on device")
+        return super().start()
+
+
+def test_a_part_that_finds_no_room_on_the_disk_and_a_word_that_finds_none_end_nothing(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    folder.make()
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "runs again" in line:
+            raise StopRequested
+        raise OSError(28, "No space left on device")
+
+    supervisor = Supervisor(folder, say)
+    supervisor.start(Crowded(folder.logs / "flaky.log", crashes=1))
+    with pytest.raises(StopRequested):
+        supervisor.watch(threading.Event())
+    supervisor.stop([["flaky"]])
+    assert "No space left on device" in said[1]
+    assert said[-1] == "flaky runs again"
+
+
 def test_a_crashing_part_is_started_again_with_growing_pauses(tmp_path: Path) -> None:
     folder = DataFolder(tmp_path / "data")
     folder.make()

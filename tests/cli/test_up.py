@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
+import httpx
 import psutil
 import psycopg
 import pytest
 
+from api.access import Scope
 from cli import context
 from cli.stack.process import LOOPBACK
 from cli.stack.servers.postgres import Postgres
@@ -23,7 +25,7 @@ from cli.stack.servers.redis import Redis
 from cli.stack.services import SERVICES
 from cli.stack.state import DataFolder, stop_leftovers
 
-pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis, pytest.mark.mosquitto]
+pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis]
 
 MILKRUN = (sys.executable, "-m", "cli.main")
 PARTS = {"postgres", "redis", "mosquitto", *(service.name for service in SERVICES)}
@@ -108,6 +110,7 @@ def running(work_dir: Path) -> Iterator[Up]:
             yield up
 
 
+@pytest.mark.mosquitto
 def test_stack_json_says_how_to_connect_and_only_the_owner_may_read_it(running: Up) -> None:
     stack = running.wait_ready()
     assert set(stack) == {
@@ -119,14 +122,38 @@ def test_stack_json_says_how_to_connect_and_only_the_owner_may_read_it(running: 
     assert (running.data / "stack.json").stat().st_mode & 0o777 == 0o600
     with psycopg.connect(stack["database_url"]) as conn:
         assert conn.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
+    assert stack["console_url"] == f"{stack['api_url']}/"
+    assert set(stack["admin"]) == {"client_id", "client_secret"}
     with socket.create_connection((stack["mqtt"]["host"], stack["mqtt"]["port"])):
         assert Path(stack["mqtt"]["ca_file"]).read_text().startswith("-----BEGIN CERTIFICATE")
+
+
+def test_the_admin_of_stack_json_may_do_everything(running: Up) -> None:
+    stack = running.wait_ready()
+    admin = stack["admin"]
+    with httpx.Client(base_url=stack["api_url"]) as client:
+        assert client.get("/readyz").json() == {"status": "ok"}
+        form = {"grant_type": "client_credentials"}
+        token = client.post("/oauth/token", data=form, auth=(admin["client_id"], admin["client_secret"])).json()
+        me = client.get("/v1/me", headers={"Authorization": f"Bearer {token['access_token']}"}).json()
+    assert (me["role"], me["tenant"]) == ("operator", None)
+    assert me["scopes"] == sorted(Scope)
+
+
+def test_without_the_api_the_rest_runs_all_the_same(data: Path) -> None:
+    with Up(data, "--no-api") as up:
+        stack = up.wait_ready()
+        assert (stack["api_url"], stack["console_url"], stack["admin"]) == (None, None, None)
+        assert set(up.parts()) == {"up", *PARTS} - {"api"}
 
 
 def test_every_secret_of_the_stack_is_closed_to_other_users(running: Up) -> None:
     folder = running.data / "secrets"
     assert folder.stat().st_mode & 0o077 == 0
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file() and path.stat().st_size} == {
+        0o600
+    }
+    assert (folder / "keys").stat().st_mode & 0o777 == 0o700
 
 
 def test_commands_find_the_running_stack_and_the_environment_wins(running: Up, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,6 +183,7 @@ def test_a_second_start_on_a_running_folder_is_refused(running: Up) -> None:
     assert running.process.poll() is None
 
 
+@pytest.mark.mosquitto
 def test_a_part_killed_hard_is_started_again_at_the_same_address(running: Up) -> None:
     stack = running.wait_ready()
     for name in ("redis", "ingest", "postgres"):
@@ -166,6 +194,7 @@ def test_a_part_killed_hard_is_started_again_at_the_same_address(running: Up) ->
     assert set(running.parts()) == {"up", *PARTS}
 
 
+@pytest.mark.mosquitto
 def test_down_stops_everything_and_a_second_start_keeps_all_data(data: Path) -> None:
     with Up(data) as first:
         before = first.wait_ready()
@@ -218,6 +247,7 @@ def test_nothing_survives_a_kill_of_up_and_the_next_start_works(data: Path) -> N
         wait_gone({name: process for name, process in parts.items() if name != "up"})
 
 
+@pytest.mark.mosquitto
 def test_servers_the_environment_names_are_used_and_none_is_started_beside_them(
     data: Path, durable_postgres: Postgres, durable_redis: Redis
 ) -> None:
@@ -250,14 +280,19 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(data: Pat
     assert "s3cret" not in said
 
 
-def test_a_taken_port_is_named_and_nothing_is_started(data: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "other", "what"),
+    [("--mqtt-port", "--api-port", "devices (MQTT)"), ("--api-port", "--mqtt-port", "the API")],
+)
+def test_a_taken_port_is_named_and_nothing_is_started(data: Path, option: str, other: str, what: str) -> None:
     with socket.socket() as holder:
         holder.bind((LOOPBACK, 0))
         holder.listen()
         port = holder.getsockname()[1]
-        refused = run("up", "--data", str(data), "--mqtt-port", str(port))
+        refused = run("up", "--data", str(data), other, "0", option, str(port))
     assert refused.returncode == 1
-    assert f"milkrun: port {port} for devices (MQTT) cannot be used (Address already in use)" in refused.stderr
+    assert f"milkrun: port {port} for {what} cannot be used (Address already in use)" in refused.stderr
+    assert f"choose another with {option} (0 = any free port)" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert not (data / "postgres").exists()
 

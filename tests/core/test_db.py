@@ -173,3 +173,32 @@ def test_only_the_door_sets_the_tenant_and_makes_its_transaction():
         return found
 
     assert doors(ROOT) == {"core/db.py"}
+
+
+async def test_a_tenant_that_holds_all_it_may_leaves_the_rest_to_others(filled):
+    async with Database(filled.app, pool_size=4, tenant_most=2) as db:
+        release = asyncio.Event()
+        held = []
+
+        async def hold() -> None:
+            async with db.tenant(ACME):
+                held.append(1)
+                await release.wait()
+
+        noisy = [asyncio.create_task(hold()) for _ in range(20)]
+        assert await asyncio.gather(*(seen(db, GLOBEX) for _ in range(20))) == [{GLOBEX}] * 20
+        assert len(held) == 2
+        release.set()
+        await asyncio.gather(*noisy)
+        assert len(held) == 20
+        assert await seen(db, ACME) == {ACME}
+
+
+async def test_whoever_waits_for_his_tenants_turn_too_long_is_told(filled, monkeypatch):
+    monkeypatch.setattr("core.db._PATIENCE_S", 0.05)
+    async with Database(filled.app, pool_size=4, tenant_most=1) as db:
+        async with db.tenant(ACME):
+            with pytest.raises(DatabaseUnavailable, match="as many connections as one tenant may"):
+                await seen(db, ACME)
+            assert await seen(db, GLOBEX) == {GLOBEX}
+        assert await seen(db, ACME) == {ACME}

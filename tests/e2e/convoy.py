@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from core import topics
 from core.mqtt import ConnectOptions, MqttConnection, tls_context
 from sim.link import Credentials, DeviceLink, LinkOptions
-from tests.e2e.platform import Name, Platform, spoiled
+from tests.e2e.platform import Name, Observed, spoiled
 from tests.faults import until
 
 _NEVER_S = 1e9
@@ -17,10 +17,10 @@ _NEVER_S = 1e9
 class Convoy:
     """`rate` messages a second from all `links` together; `boot` names the run. What they did is counted by them."""
 
-    def __init__(self, platform: Platform, fleet: Sequence[Credentials], *, boot: str, rate: float, resends: bool):
+    def __init__(self, platform: Observed, fleet: Sequence[Credentials], *, boot: str, rate: float, resends: bool):
         options = LinkOptions(
             host="127.0.0.1",
-            port=platform.config.device_port,
+            port=platform.device_port,
             window=500,
             # A device that never sends again on its own cannot hide what the platform loses.
             resend_after_s=5.0 if resends else _NEVER_S,
@@ -73,7 +73,7 @@ class Convoy:
 
 @asynccontextmanager
 async def driving(
-    platform: Platform, fleet: Sequence[Credentials], *, boot: str, rate: float, resends: bool = True
+    platform: Observed, fleet: Sequence[Credentials], *, boot: str, rate: float, resends: bool = True
 ) -> AsyncIterator[Convoy]:
     convoy = Convoy(platform, fleet, boot=boot, rate=rate, resends=resends)
     links = [asyncio.create_task(link.run()) for link in convoy.links]
@@ -90,7 +90,7 @@ async def driving(
 class Spoiler:
     """A device that sends nothing but payloads that cannot be stored, each once; `taken` are those the broker has."""
 
-    def __init__(self, platform: Platform, credentials: Credentials, *, rate: float) -> None:
+    def __init__(self, platform: Observed, credentials: Credentials, *, rate: float) -> None:
         self._platform = platform
         self._credentials = credentials
         self._rate = rate

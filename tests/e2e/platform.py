@@ -34,7 +34,49 @@ _READER = "a-test"
 _INGEST = next(service for service in SERVICES if service.name == "ingest")
 
 
-class Platform:
+class Observed:
+    """A running platform as a test looks at it; whoever starts one says where its parts are."""
+
+    database_url: str
+    device_port: int
+    metrics_port: int
+    """Of the ingest process."""
+
+    def rows(self, query: str, *params: object) -> list[tuple]:
+        with psycopg.connect(self.database_url) as conn:
+            conn.execute("SET ROLE milkrun_operator" if "dead_letter" in query else "RESET ROLE")
+            return conn.execute(sql.SQL(query), params).fetchall()
+
+    def stored(self, boot: str) -> dict[Name, int]:
+        """How often each name of this boot is in the store."""
+        found = self.rows(
+            "SELECT tenant_id || ':' || device_id, boot, seq, count(*) FROM telemetry.position WHERE boot = %s "
+            "GROUP BY 1, 2, 3",
+            boot,
+        )
+        return {(thing, name, seq): copies for thing, name, seq, copies in found}
+
+    def metric(self, name: str) -> float:
+        """A value of the ingest process, labels included (`name{label="value"}`); 0 if unheard of."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.metrics_port, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found.group(1)) if found else 0.0
+
+    def letters(self, tenant: str) -> list[tuple[str, str, bytes]]:
+        """Topic, reason and payload of each dead letter."""
+        found = self.rows("SELECT topic, reason, payload FROM dead_letter WHERE tenant_id = %s ORDER BY id", tenant)
+        return [(topic, reason, bytes(payload)) for topic, reason, payload in found]
+
+    def outbox_rows(self) -> int:
+        return self.rows("SELECT count(*) FROM outbox")[0][0]
+
+
+class Platform(Observed):
     """PostgreSQL with fsync, Redis, Mosquitto with our configuration, and the ingest process."""
 
     def __init__(self, folder: Path) -> None:
@@ -60,12 +102,14 @@ class Platform:
             device_address=LOOPBACK,
         )
         self.broker = BrokerPart("mosquitto", self.config, logs=logs)
+        self.device_port = self.config.device_port
         self.metrics_port = free_port()
         self.environment: dict[str, str] = {}
         self.configure({})
 
     def start(self) -> None:
         self.postgres.start()
+        self.database_url = self.postgres.url
         self.redis.start()
         migrate(self.postgres.url)
         roles = grant_logins(self.postgres.url, {role: secrets.token_hex(8) for role in ROLES})
@@ -162,31 +206,6 @@ class Platform:
                 "INSERT INTO device (tenant_id, device_id, status) VALUES (%s, %s, 'active')", (tenant, device)
             )
 
-    def rows(self, query: str, *params: object) -> list[tuple]:
-        with psycopg.connect(self.postgres.url) as conn:
-            conn.execute("SET ROLE milkrun_operator" if "dead_letter" in query else "RESET ROLE")
-            return conn.execute(sql.SQL(query), params).fetchall()
-
-    def stored(self, boot: str) -> dict[Name, int]:
-        """How often each name of this boot is in the store."""
-        found = self.rows(
-            "SELECT tenant_id || ':' || device_id, boot, seq, count(*) FROM telemetry.position WHERE boot = %s "
-            "GROUP BY 1, 2, 3",
-            boot,
-        )
-        return {(thing, name, seq): copies for thing, name, seq, copies in found}
-
-    def metric(self, name: str) -> float:
-        """A value of the ingest process, labels included (`name{label="value"}`); 0 if unheard of."""
-        connection = http.client.HTTPConnection(LOOPBACK, self.metrics_port, timeout=5)
-        try:
-            connection.request("GET", "/metrics")
-            text = connection.getresponse().read().decode()
-        finally:
-            connection.close()
-        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
-        return float(found.group(1)) if found else 0.0
-
     def listen(self) -> None:
         """From now on the bus keeps what is announced, as it does for a consumer that has not come yet."""
         with redis.Redis.from_url(self.redis.url) as client:
@@ -206,14 +225,6 @@ class Platform:
                     names |= {(r.thing, r.sample.boot, r.sample.seq) for r in event.samples if r.sample.boot == boot}
         return names
 
-    def letters(self, tenant: str) -> list[tuple[str, str, bytes]]:
-        """Topic, reason and payload of each dead letter."""
-        found = self.rows("SELECT topic, reason, payload FROM dead_letter WHERE tenant_id = %s ORDER BY id", tenant)
-        return [(topic, reason, bytes(payload)) for topic, reason, payload in found]
-
-    def outbox_rows(self) -> int:
-        return self.rows("SELECT count(*) FROM outbox")[0][0]
-
 
 SPOILED = b'{"spoiled"'
 
@@ -223,7 +234,7 @@ def spoiled(number: int) -> bytes:
     return json.dumps({"spoiled": number}).encode()[:-1]
 
 
-def assert_once(platform: Platform, boot: str, names: Iterable[Name]) -> None:
+def assert_once(platform: Observed, boot: str, names: Iterable[Name]) -> None:
     """Each name is in the store, and once; nothing else of this boot is, and nothing good was refused."""
     expected, found = set(names), platform.stored(boot)
     missing, foreign = expected - set(found), set(found) - expected

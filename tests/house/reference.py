@@ -19,7 +19,7 @@ def settings() -> list[tuple[str, str, str]]:
         assert isinstance(field.annotation, type)
         assert issubclass(field.annotation, BaseModel)
         for key, setting in field.annotation.model_fields.items():
-            default = "" if setting.default in {None, ""} else str(setting.default)
+            default = "" if setting.default is None else str(setting.default)
             found.append((f"MILKRUN_{group}_{key}".upper(), default, setting.description or ""))
     return found
 

@@ -30,7 +30,7 @@ DOORS = {
         ("psycopg.connect", "psycopg.AsyncConnection", "psycopg.Connection", "psycopg_pool", "asyncpg", "sqlalchemy"),
         ("core/db.py", "core/migrate.py", "core/migrations/"),
     ),
-    "Redis": (("redis", "aioredis", "valkey"), ("core/bus.py",)),
+    "Redis": (("redis", "aioredis", "valkey"), ("core/bus.py", "core/channels/", "core/limits.py")),
     "Alembic": (("alembic",), ("core/migrate.py", "core/migrations/")),
     # cli/stack/services.py asks a process it started on loopback whether it is ready.
     "clients of HTTP": (

@@ -38,6 +38,10 @@ OWNERS = {
 }
 READERS = {
     ("api", "tenant"): "an account is made in a tenant that is there",
+    ("api", "device"): "lists and snapshots join the registry with what others know of a device, in one query",
+    ("api", "certificate"): "a list of devices says whose certificate is about to end",
+    ("api", "device_state"): "last positions of a whole fleet, in one query",
+    ("api", "presence"): "who is connected, beside where he is",
     ("ingest", "tenant"): "which names exist, and how long each tenant keeps its rows",
     ("ingest", "device"): "ingest refuses unknown and suspended things at each message; an event would come too late",
     ("shadow", "device"): "a device that is unknown or out of service is refused at each request",
@@ -45,6 +49,9 @@ READERS = {
     ("shadow", "presence"): "as device_state: online or since when not",
     ("broker", "device"): "presence of unknown things is not kept, and the guard cuts those out of service",
     ("broker", "certificate"): "the guard cuts a session whose certificates were all revoked while it was down",
+    ("api", "device"): "lists, and snapshots of live streams: one query over registry and last state",
+    ("api", "device_state"): "the last position of every device, listed and as snapshots of live streams",
+    ("api", "presence"): "who is connected, listed and as snapshots of live streams",
 }
 WRITERS = {
     ("ingest", "dead_letter"): "letters are listed, marked replayed and expired where telemetry is",

@@ -18,7 +18,7 @@ from tests.migrations.schema import describe
 
 pytestmark = pytest.mark.db
 
-REVISIONS = ("0001", "0002", "0003", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0010")
 OWNER = "milkrun_test_plain_owner"
 
 

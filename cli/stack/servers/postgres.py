@@ -14,7 +14,7 @@ from urllib.parse import quote
 import psutil
 
 from cli.stack.errors import DataVersion, StartFailed
-from cli.stack.process import LOOPBACK, Child, Command, RunAs, free_port, require_space, start_failure, wheel_folder
+from cli.stack.process import LOOPBACK, Child, Command, RunAs, require_space, serve, start_failure, wheel_folder
 from cli.stack.servers.unprivileged import run_as
 
 OWNER = "milkrun"
@@ -24,7 +24,6 @@ _MIB = 1024 * 1024
 # A new cluster takes 40 MiB and its first log segments 80 more; below this it could not even write a checkpoint.
 _FIRST_START_BYTES = 256 * _MIB
 _START_BYTES = 64 * _MIB
-_PORT_TRIES = 3
 
 
 class Postgres:
@@ -60,9 +59,11 @@ class Postgres:
         if is_new:
             self._make_cluster()
         self._check_version()
-        self.child = self._serve()
+        child = serve(self, wanted_port=self._wanted_port)
+        # Clients know this port: a restart after a crash must come back on it.
+        self._wanted_port = self.port
         self._ensure_database()
-        return self.child
+        return child
 
     def command(self) -> Command:
         """The server's command line, for whoever starts it again after a crash."""
@@ -85,25 +86,6 @@ class Postgres:
     def stop(self) -> None:
         if self.child is not None:
             self.child.stop()
-
-    def _serve(self) -> Child:
-        for attempt in range(_PORT_TRIES):
-            self.port = self._wanted_port or free_port()
-            self.child = Child(self.command())
-            try:
-                self.child.wait_ready(self.is_ready, timeout_s=120)
-            except StartFailed as error:
-                # Another program may take a free port between our look and PostgreSQL's bind.
-                if "Address already in use" in str(error) and not self._wanted_port and attempt + 1 < _PORT_TRIES:
-                    continue
-                raise
-            except BaseException:
-                self.child.kill()
-                raise
-            # Clients know this port: a restart after a crash must come back on it.
-            self._wanted_port = self.port
-            return self.child
-        raise StartFailed("no free port was found for PostgreSQL")
 
     def _make_cluster(self) -> None:
         """Into a folder beside, renamed when complete: an interrupted first start leaves nothing half made."""

@@ -4,11 +4,9 @@ import os
 import socket
 from pathlib import Path
 
-from cli.stack.errors import StartFailed
-from cli.stack.process import LOOPBACK, Child, Command, free_port, require_space, wheel_folder
+from cli.stack.process import LOOPBACK, Child, Command, require_space, serve, wheel_folder
 
 _START_BYTES = 16 * 1024 * 1024
-_PORT_TRIES = 3
 
 
 class Redis:
@@ -31,22 +29,10 @@ class Redis:
         """Start and return when it has loaded its data and answers. Raises DiskFull or StartFailed."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         require_space(self._folder, _START_BYTES)
-        for attempt in range(_PORT_TRIES):
-            self.port = self._wanted_port or free_port()
-            self.child = Child(self.command())
-            try:
-                self.child.wait_ready(self.is_ready, timeout_s=120)
-            except StartFailed as error:
-                if "Address already in use" in str(error) and not self._wanted_port and attempt + 1 < _PORT_TRIES:
-                    continue
-                raise
-            except BaseException:
-                self.child.kill()
-                raise
-            # Clients know this port: a restart after a crash must come back on it.
-            self._wanted_port = self.port
-            return self.child
-        raise StartFailed("no free port was found for Redis")
+        child = serve(self, wanted_port=self._wanted_port)
+        # Clients know this port: a restart after a crash must come back on it.
+        self._wanted_port = self.port
+        return child
 
     def command(self) -> Command:
         """The server's command line, for whoever starts it again after a crash."""

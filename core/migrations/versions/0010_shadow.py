@@ -3,7 +3,7 @@
 from core.migrations import run
 
 revision = "0010"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade() -> None:

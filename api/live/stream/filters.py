@@ -1,0 +1,133 @@
+"""What a subscription wants to hear of, and the judgement of each event by it."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+
+from core.errors import Invalid
+
+_DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_MOST_LABELS = 16
+
+type Lon = Annotated[float, msgspec.Meta(ge=-180, le=180)]
+type Lat = Annotated[float, msgspec.Meta(ge=-90, le=90)]
+type Labels = Mapping[str, Mapping[str, object]]
+"""Labels by device, as they are now."""
+
+
+class InvalidFilter(Invalid):
+    """A filter that says nothing we can hold an event against; the message names the part."""
+
+    code = "invalid_filter"
+
+
+class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Parts that are given must all hold; an empty part is not given. `bbox` is west, south, east, north in degrees."""
+
+    devices: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
+    labels: dict[str, str] = {}
+    bbox: tuple[Lon, Lat, Lon, Lat] | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.devices:
+            if not _DEVICE.match(name):
+                raise InvalidFilter(f"devices: {name[:80]!r} is no device name")
+        if len(self.labels) > _MOST_LABELS:
+            raise InvalidFilter(f"labels: {len(self.labels)} are too many, {_MOST_LABELS} are allowed")
+        if self.bbox is not None and self.bbox[1] > self.bbox[3]:
+            raise InvalidFilter("bbox: its south lies north of its north; it is written west, south, east, north")
+
+    @property
+    def key(self) -> bytes:
+        """The same for filters that mean the same."""
+        return msgspec.json.encode((sorted(set(self.devices)), sorted(self.labels.items()), self.bbox))
+
+
+ALL = Filter()
+
+
+class _Facts(msgspec.Struct, frozen=True, gc=False):
+    device: str
+    lat: float | None = None
+    lon: float | None = None
+    labels: dict[str, object] | None = None
+
+
+class Peek(msgspec.Struct, frozen=True, gc=False):
+    """The little of an event that filters and conflation look at."""
+
+    type: str
+    data: _Facts
+
+
+peek = msgspec.json.Decoder(Peek).decode
+
+
+class Selection:
+    """A filter at work on one feed. It remembers which vehicles are known to be outside its box.
+
+    `allowed` None: every device of the tenant; else those a site may see now. `labels` is kept true by the hub.
+    """
+
+    def __init__(self, wanted: Filter, allowed: frozenset[str] | None, labels: Labels) -> None:
+        self.wanted = wanted
+        asked = frozenset(wanted.devices) if wanted.devices else None
+        self.devices = asked if allowed is None else allowed if asked is None else asked & allowed
+        self._labels = labels
+        self._outside: set[str] = set()
+
+    @property
+    def is_everything(self) -> bool:
+        return self.devices is None and not self.wanted.labels and self.wanted.bbox is None
+
+    def again(self) -> "Selection":
+        """The same filter without a memory, for a replay."""
+        fresh = Selection(self.wanted, None, self._labels)
+        fresh.devices = self.devices
+        return fresh
+
+    def passes(self, event: Peek) -> bool:
+        """Whether the event is told. One call an event, in order, for it moves the memory of the box."""
+        facts = event.data
+        if self.devices is not None and facts.device not in self.devices:
+            return False
+        if self.wanted.labels:
+            before = self._has_labels(self._labels.get(facts.device))
+            if event.type == "device":
+                return before or self._has_labels(facts.labels)
+            if not before:
+                return False
+        if self.wanted.bbox is None or facts.lat is None or facts.lon is None:
+            return True
+        if self._is_inside(facts.lat, facts.lon):
+            self._outside.discard(facts.device)
+            return True
+        # The first fix outside is told, so that the vehicle can be taken off the map.
+        is_leaving = facts.device not in self._outside
+        self._outside.add(facts.device)
+        return is_leaving
+
+    def shows(self, device: str, labels: Mapping[str, object], lat: float | None, lon: float | None) -> bool:
+        """Whether a snapshot has this vehicle. The box forgets nothing and learns nothing by it."""
+        if self.devices is not None and device not in self.devices:
+            return False
+        if self.wanted.labels and not self._has_labels(labels):
+            return False
+        return self.wanted.bbox is None or (lat is not None and lon is not None and self._is_inside(lat, lon))
+
+    def place(self, device: str, lat: float | None, lon: float | None) -> None:
+        """Remember where a snapshot says a vehicle is."""
+        if self.wanted.bbox is not None and (lat is None or lon is None or not self._is_inside(lat, lon)):
+            self._outside.add(device)
+
+    def _has_labels(self, labels: Mapping[str, object] | None) -> bool:
+        return labels is not None and all(labels.get(key) == value for key, value in self.wanted.labels.items())
+
+    def _is_inside(self, lat: float, lon: float) -> bool:
+        assert self.wanted.bbox is not None
+        west, south, east, north = self.wanted.bbox
+        if not south <= lat <= north:
+            return False
+        return west <= lon <= east if west <= east else lon >= west or lon <= east

@@ -1,0 +1,21 @@
+"""Which vehicles a site may see: those on a trip that serves it, while it does."""
+
+from typing import Protocol
+
+from core.tenancy import TenantId
+
+
+class SiteView(Protocol):
+    """Trips, as the API sees them."""
+
+    async def devices(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:
+        """Names of the devices that are on their way to one of `sites` now."""
+        ...
+
+
+class NoTrips:
+    """There are no trips, so nothing is on its way to anybody."""
+
+    async def devices(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:
+        del tenant, sites
+        return frozenset()

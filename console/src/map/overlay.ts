@@ -1,0 +1,258 @@
+import type { Map as MapLibre } from "maplibre-gl";
+import type { FleetStore } from "../fleet/store";
+import { MOTIONS, motionOf, type Motion } from "../fleet/model";
+import { serverNow } from "../live/clock";
+import { clusters, type Cluster, type Spot } from "./cluster";
+import { CLUSTER_PX, paintCluster, paintName, paintRing } from "./paint";
+import { drawSprites, readInks, SPRITE_PX, type Inks } from "./sprites";
+
+const TILE_PX = 512;
+/** Zoomed out further than this, neighbours are drawn as one sign. */
+const CLUSTER_BELOW_ZOOM = 9.5;
+const REGROUP_EVERY_MS = 500;
+const TRAILS_EVERY_MS = 1000;
+const MOST_NAMES = 120;
+const NAMES_FROM_ZOOM = 11;
+const TOUCH_PX = 18;
+const SHORTEST_STEP_PX = 2;
+
+export interface View {
+  /** The vehicles that pass the filter; null = all. */
+  visible: ReadonlySet<string> | null;
+  selected: string | null;
+  hasTrails: boolean;
+  hasNames: boolean;
+}
+
+export type Hit = { kind: "vehicle"; name: string } | { kind: "cluster"; cluster: Cluster };
+
+interface Screen {
+  width: number;
+  height: number;
+  /** Screen x = map x * scale + left, y alike. */
+  scale: number;
+  left: number;
+  top: number;
+}
+
+/**
+ * The vehicles on two canvases over the map: markers drawn in each frame from the fleet's glides, trails once a second.
+ * The map itself is only drawn anew when it is moved; so five hundred moving trucks cost a few copies of small pictures.
+ */
+export class FleetOverlay {
+  view: View = { visible: null, selected: null, hasTrails: true, hasNames: false };
+  private inks: Inks;
+  private sprites: Record<Motion, HTMLCanvasElement>;
+  private ratio = 1;
+  private groups: Cluster[] = [];
+  private spots: Spot[] = [];
+  private groupedAt = Number.NEGATIVE_INFINITY;
+  private groupedFor = "";
+  private trailsAt = Number.NEGATIVE_INFINITY;
+  private trailsFor = "";
+  private drawnFor = "";
+  private readonly names = new Map<string, HTMLCanvasElement>();
+  private readonly map: MapLibre;
+  private readonly fleet: FleetStore;
+  private readonly markers: CanvasRenderingContext2D;
+  private readonly trails: CanvasRenderingContext2D;
+  private readonly isStill: () => boolean;
+
+  /** `isStill`: the reader wants no motion, so markers are shown where they are, not gliding there. */
+  constructor(map: MapLibre, fleet: FleetStore, layers: { markers: HTMLCanvasElement; trails: HTMLCanvasElement }, isStill: () => boolean) {
+    this.map = map;
+    this.fleet = fleet;
+    this.markers = context(layers.markers);
+    this.trails = context(layers.trails);
+    this.isStill = isStill;
+    this.inks = readInks();
+    this.sprites = drawSprites(this.inks, this.ratio);
+  }
+
+  /** Take the page's colours and the screen's resolution anew. */
+  restyle(): void {
+    this.inks = readInks();
+    this.ratio = Math.min(2, window.devicePixelRatio);
+    this.sprites = drawSprites(this.inks, this.ratio);
+    this.names.clear();
+    this.changed();
+  }
+
+  /** Draw all of it in the next frame, even if nothing seems to have moved. */
+  changed(): void {
+    this.groupedAt = this.trailsAt = Number.NEGATIVE_INFINITY;
+    this.drawnFor = "";
+  }
+
+  /** Draw what is due at `at` (the page's clock in ms). */
+  frame(at: number): void {
+    const screen = this.screen();
+    const camera = `${screen.scale} ${screen.left} ${screen.top} ${screen.width} ${screen.height}`;
+    const isRegrouped = this.regroup(at);
+    if (this.trailsFor !== camera || at - this.trailsAt > TRAILS_EVERY_MS) {
+      this.drawTrails(screen);
+      this.trailsAt = at;
+      this.trailsFor = camera;
+    }
+    const hasMoved = this.glide(this.isStill() ? Number.POSITIVE_INFINITY : at);
+    if (hasMoved || isRegrouped || camera !== this.drawnFor) {
+      this.drawMarkers(screen);
+      this.drawnFor = camera;
+    }
+  }
+
+  /** What lies at a point of the map pane, in CSS pixels from its corner. */
+  hit(x: number, y: number): Hit | null {
+    const screen = this.screen();
+    const away = (spot: { x: number; y: number }) =>
+      Math.hypot(spot.x * screen.scale + screen.left - x, spot.y * screen.scale + screen.top - y);
+    let nearest: Spot | null = null;
+    let least = TOUCH_PX;
+    for (const spot of this.spots) {
+      const distance = away(spot);
+      if (distance < least) [nearest, least] = [spot, distance];
+    }
+    if (nearest !== null) return { kind: "vehicle", name: nearest.name };
+    const cluster = this.groups.find((group) => away(group) <= CLUSTER_PX);
+    return cluster === undefined ? null : { kind: "cluster", cluster };
+  }
+
+  private screen(): Screen {
+    const { width, height } = this.markers.canvas.getBoundingClientRect();
+    for (const { canvas } of [this.markers, this.trails]) {
+      const [w, h] = [Math.round(width * this.ratio), Math.round(height * this.ratio)];
+      if (canvas.width !== w || canvas.height !== h) {
+        canvas.width = w;
+        canvas.height = h;
+        this.changed();
+      }
+    }
+    const scale = TILE_PX * 2 ** this.map.getZoom();
+    const corner = this.map.project([0, 0]);
+    return { width, height, scale, left: corner.x - scale / 2, top: corner.y - scale / 2 };
+  }
+
+  /** Say anew which vehicles stand where and which are drawn as one; true when that was due. */
+  private regroup(at: number): boolean {
+    const zoom = this.map.getZoom();
+    const groupedFor = zoom < CLUSTER_BELOW_ZOOM ? String(Math.floor(zoom)) : "apart";
+    if (groupedFor === this.groupedFor && at - this.groupedAt < REGROUP_EVERY_MS) return false;
+    const now = serverNow();
+    const spots: Spot[] = [];
+    for (const [name, glide] of this.fleet.glides) {
+      const vehicle = this.fleet.vehicles.get(name);
+      const isShown = this.view.visible === null || this.view.visible.has(name) || name === this.view.selected;
+      if (vehicle === undefined || !isShown) continue;
+      glide.show(this.isStill() ? Number.POSITIVE_INFINITY : at);
+      spots.push({ name, x: glide.x, y: glide.y, motion: motionOf(vehicle, now) });
+    }
+    // What moves is drawn last, on top of what stands and what is gone.
+    spots.sort((a, b) => MOTIONS.indexOf(b.motion) - MOTIONS.indexOf(a.motion));
+    const split = groupedFor === "apart" ? { groups: [], alone: spots } : this.split(spots, zoom);
+    this.groups = split.groups;
+    this.spots = split.alone;
+    this.groupedAt = at;
+    this.groupedFor = groupedFor;
+    return true;
+  }
+
+  /** The selected vehicle always stands for itself. */
+  private split(spots: readonly Spot[], zoom: number): { groups: Cluster[]; alone: Spot[] } {
+    const { groups, alone } = clusters(
+      spots.filter((spot) => spot.name !== this.view.selected),
+      zoom,
+    );
+    return { groups, alone: [...alone, ...spots.filter((spot) => spot.name === this.view.selected)] };
+  }
+
+  private glide(at: number): boolean {
+    let hasMoved = false;
+    for (const spot of this.spots) {
+      const glide = this.fleet.glides.get(spot.name);
+      if (glide === undefined) continue;
+      glide.show(at);
+      if (glide.x !== spot.x || glide.y !== spot.y) {
+        spot.x = glide.x;
+        spot.y = glide.y;
+        hasMoved = true;
+      }
+    }
+    return hasMoved;
+  }
+
+  private drawMarkers(screen: Screen): void {
+    const pen = this.markers;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
+    for (const group of this.groups) {
+      paintCluster(pen, group, group.x * screen.scale + screen.left, group.y * screen.scale + screen.top, this.ratio, this.inks);
+    }
+    const hasNames = this.view.hasNames && this.map.getZoom() >= NAMES_FROM_ZOOM;
+    let names = 0;
+    for (const spot of this.spots) {
+      const x = spot.x * screen.scale + screen.left;
+      const y = spot.y * screen.scale + screen.top;
+      if (x < -SPRITE_PX || y < -SPRITE_PX || x > screen.width + SPRITE_PX || y > screen.height + SPRITE_PX) continue;
+      const isSelected = spot.name === this.view.selected;
+      if (isSelected) paintRing(pen, x, y, this.ratio, this.inks);
+      this.drawSprite(x, y, spot);
+      if (isSelected || (hasNames && names < MOST_NAMES)) {
+        names += 1;
+        paintName(pen, this.names, spot.name, x, y, this.ratio, this.inks);
+      }
+    }
+  }
+
+  private drawSprite(x: number, y: number, spot: Spot): void {
+    const sprite = this.sprites[spot.motion];
+    const turn = spot.motion === "moving" ? ((this.fleet.glides.get(spot.name)?.heading ?? 0) * Math.PI) / 180 : 0;
+    const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
+    this.markers.setTransform(cos, sin, -sin, cos, x * this.ratio, y * this.ratio);
+    this.markers.drawImage(sprite, -sprite.width / 2, -sprite.height / 2);
+  }
+
+  private drawTrails(screen: Screen): void {
+    const pen = this.trails;
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
+    pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    pen.lineJoin = pen.lineCap = "round";
+    if (this.view.hasTrails && this.groupedFor === "apart") {
+      pen.beginPath();
+      for (const spot of this.spots) this.traceTrail(spot.name, screen);
+      pen.strokeStyle = this.inks.motions.moving;
+      pen.globalAlpha = 0.32;
+      pen.lineWidth = 2.2;
+      pen.stroke();
+    }
+    if (this.view.selected === null) return;
+    pen.beginPath();
+    this.traceTrail(this.view.selected, screen);
+    pen.strokeStyle = this.inks.accent;
+    pen.globalAlpha = 0.9;
+    pen.lineWidth = 3.5;
+    pen.stroke();
+    pen.globalAlpha = 1;
+  }
+
+  private traceTrail(name: string, { scale, left, top }: Screen): void {
+    const pen = this.trails;
+    let [lastX, lastY] = [0, 0];
+    this.fleet.trails.get(name)?.walk((mapX, mapY, startsAnew) => {
+      const x = mapX * scale + left;
+      const y = mapY * scale + top;
+      if (startsAnew) pen.moveTo(x, y);
+      else if (Math.abs(x - lastX) + Math.abs(y - lastY) < SHORTEST_STEP_PX) return;
+      else pen.lineTo(x, y);
+      [lastX, lastY] = [x, y];
+    });
+    const glide = this.fleet.glides.get(name);
+    if (glide !== undefined && lastX !== 0) pen.lineTo(glide.x * scale + left, glide.y * scale + top);
+  }
+}
+
+function context(canvas: HTMLCanvasElement): CanvasRenderingContext2D {
+  const pen = canvas.getContext("2d");
+  if (pen === null) throw new Error("this browser has no canvas");
+  return pen;
+}
