@@ -62,16 +62,4 @@ FROM device d
 WHERE d.tenant_id = %(tenant)s AND d.device_id = %(device)s
 
 -- name: last_metrics
--- From name to name along the key (tenant, device, name, ts): as many short look-ups as there are names.
-WITH RECURSIVE latest AS (
-    (SELECT m.name, m.ts, m.value, m.text FROM metrics m
-     WHERE m.tenant_id = %(tenant)s AND m.device_id = %(device)s
-     ORDER BY m.name, m.ts DESC LIMIT 1)
-    UNION ALL
-    SELECT n.name, n.ts, n.value, n.text
-    FROM latest l CROSS JOIN LATERAL (
-        SELECT m.name, m.ts, m.value, m.text FROM metrics m
-        WHERE m.tenant_id = %(tenant)s AND m.device_id = %(device)s AND m.name > l.name
-        ORDER BY m.name, m.ts DESC LIMIT 1) n
-)
-SELECT name, ts, value, text FROM latest
+SELECT name, ts, value, text FROM last_metrics(%(device)s, '-infinity')
