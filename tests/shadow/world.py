@@ -38,9 +38,9 @@ class Said(dict[str, Any]):
 class Device:
     """A connected device that hears all about its own shadows."""
 
-    def __init__(self, fleet: Fleet, thing: str, *, clean: bool = True) -> None:
+    def __init__(self, fleet: Fleet, thing: str, *, clean: bool = True, protocol: int = 5) -> None:
         self.thing = thing
-        self.client: Client = fleet.device(thing)
+        self.client: Client = fleet.device(thing, protocol=protocol)
         self.client.connect(thing, clean=clean, expiry_s=0 if clean else NEVER)
         self.client.subscribe(f"$aws/things/{thing}/shadow/#")
         self._heard: list[Said] = []
