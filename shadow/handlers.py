@@ -239,13 +239,13 @@ class ShadowClerk:
             REQUESTS.labels(asked.verb.value, str(error.aws_code)).inc()
             return
         REQUESTS.labels(asked.verb.value, "accepted").inc()
-        batch.replies += [Reply(asked.key.topic(rest), payload) for rest, payload in outcome.messages]
+        event = news(asked.key, outcome.messages)
+        batch.replies += [Reply(each.topic, each.payload) for each in event.messages]
         if outcome.document is not before:
             after = outcome.document.remembering(asked.mark)
             batch.documents[asked.key] = after
             first = batch.changes.get(asked.key, (before, after))[0]
             batch.changes[asked.key] = first, after
-            event = news(asked.key, outcome.messages)
             batch.entries.append(Entry(event.stream, event.key, events.encode(event)))
 
     async def _last_known(self, asked: Asked) -> Reply:
