@@ -95,12 +95,12 @@ class ShadowClerk:
         self._told: list[int] = []
         self._statuses: dict[Thing, tuple[str | None, float]] = {}
 
-    async def settle(self, requests: Sequence[Message]) -> Settled:
+    async def settle(self, requests: Sequence[Message], *, is_backlog: bool) -> Settled:
         """One answer or more for each request, in their order."""
         replies: list[Reply] = []
         asked = [each for message in requests if (each := self._read(message, replies)) is not None]
-        tally = Tally(each.key.thing for each in asked)
-        if tally and max(tally.values()) > self._settings.inflight:
+        if not is_backlog:
+            # Refusing the newest of what piled up while we were away would leave the shadow behind the device.
             _refuse_too_many(asked, self._settings.inflight)
         BATCH.observe(len(requests))
         settled = await self._settle(asked)
@@ -242,9 +242,9 @@ class ShadowClerk:
         event = news(asked.key, outcome.messages)
         batch.replies += [Reply(each.topic, each.payload) for each in event.messages]
         if outcome.document is not before:
-            after = outcome.document.remembering(asked.mark)
+            first = batch.changes[asked.key][0] if asked.key in batch.changes else before
+            after = outcome.document.remembering(asked.mark, first)
             batch.documents[asked.key] = after
-            first = batch.changes.get(asked.key, (before, after))[0]
             batch.changes[asked.key] = first, after
             batch.entries.append(Entry(event.stream, event.key, events.encode(event)))
 
@@ -264,7 +264,7 @@ class ShadowClerk:
 
 
 def _refuse_too_many(asked: Sequence[Asked], most: int) -> None:
-    seen: Tally[Thing] = Tally()
+    seen = Tally[Thing]()
     for each in asked:
         seen[each.key.thing] += 1
         if seen[each.key.thing] > most:

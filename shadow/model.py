@@ -24,7 +24,7 @@ LAST_KNOWN = "$milkrun"
 
 MOST_LEVELS = 6
 MOST_TOKEN_BYTES = 64
-_REMEMBERED = 16  # more than the requests a device may have unanswered
+_REMEMBERED = 16  # more than the requests a device may have unanswered; a backlog adds its own
 
 encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -78,8 +78,9 @@ class Document:
     def delta(self) -> Tree:
         return algebra.delta(self.desired.state, self.reported.state)
 
-    def remembering(self, mark: int) -> "Document":
-        return replace(self, recent=(*self.recent, mark)[-_REMEMBERED:])
+    def remembering(self, mark: int, since: "Document") -> "Document":
+        """With one mark more; kept are all since that document, which one transaction made, and those of before."""
+        return replace(self, recent=(*self.recent, mark)[-(_REMEMBERED + self.version - since.version) :])
 
 
 NOTHING = Document()

@@ -35,6 +35,8 @@ DELAY = Histogram(
 _SESSION_EXPIRY_S = 7 * 86_400
 _WAITING_BYTES = 16 * 1024 * 1024
 _MOST_UNCONFIRMED = 20_000
+_CATCH_UP_S = 2.0
+_STALLED_S = 1.0
 _log = structlog.get_logger()
 
 
@@ -63,8 +65,11 @@ class Settled:
 class Clerk(Protocol):
     """Who sits at the desk."""
 
-    async def settle(self, requests: Sequence[Message]) -> Settled:
-        """Settle the batch for good, waiting out what may pass. What it raises ends the process; all comes again."""
+    async def settle(self, requests: Sequence[Message], *, is_backlog: bool) -> Settled:
+        """Settle the batch for good, waiting out what may pass. What it raises ends the process; all comes again.
+
+        `is_backlog`: it may hold what piled up while the service or its database was away, which is no device's fault.
+        """
 
     def told(self, receipts: Sequence[int]) -> None:
         """The broker has every reply of that batch."""
@@ -130,6 +135,12 @@ class Desk:
         self._idle.set()
         self._line: _Line | None = None
         self._is_stopping = False
+        self._catching_up_until = 0.0
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether what comes in may have piled up: just connected to a kept session, or out of a stall."""
+        return asyncio.get_running_loop().time() < self._catching_up_until
 
     async def run(self) -> None:
         """Stay connected and settle until cancelled, or until the clerk raises."""
@@ -179,6 +190,8 @@ class Desk:
 
     async def _session(self, connection: MqttConnection) -> None:
         options = self._options
+        if connection.session_present:  # what it kept comes before the answer to this
+            self._catch_up()
         granted = await connection.subscribe(options.filters)
         if any(code >= 0x80 for code in granted):
             raise SubscriptionRefused(
@@ -212,8 +225,10 @@ class Desk:
             self._idle.clear()
             if self._options.batch_wait_s and len(self._queue) < self._options.batch_requests:
                 await asyncio.sleep(self._options.batch_wait_s)
-            batch = self._next_batch()
-            settled = await self._clerk.settle([each.message for each in batch])
+            batch, begun, is_backlog = self._next_batch(), loop.time(), self.is_catching_up
+            settled = await self._clerk.settle([each.message for each in batch], is_backlog=is_backlog)
+            if loop.time() - begun > _STALLED_S or (is_backlog and self._queue):
+                self._catch_up()
             await self._reply(settled)
             self._acknowledge(batch)
             DELAY.labels(name).observe(loop.time() - batch[0].received_s)
@@ -224,6 +239,9 @@ class Desk:
                     connection.resume()
             if not self._queue:
                 self._idle.set()
+
+    def _catch_up(self) -> None:
+        self._catching_up_until = asyncio.get_running_loop().time() + _CATCH_UP_S
 
     def _next_batch(self) -> list[_Waiting]:
         count = min(len(self._queue), self._options.batch_requests)

@@ -47,6 +47,7 @@ async def test_s16_the_eleventh_unanswered_request_of_a_device_is_429(fleet: Fle
             assert truck.update(reported(99))["version"] == 11
 
     async with world.serving():
+        await until(lambda: not world.desk.is_catching_up)
         await asyncio.to_thread(devices)
 
 
@@ -80,12 +81,15 @@ async def test_what_is_asked_while_nobody_sits_there_is_answered_later(fleet: Fl
     async with world.serving():
         pass
     truck = await asyncio.to_thread(world.device)
-    await asyncio.to_thread(
-        truck.client.publish, f"$aws/things/{TRUCK}/shadow/update", json.dumps(reported(1)).encode()
-    )
+    for number in range(1, 31):  # more than it may have unanswered: that nobody answered is not its fault
+        body = json.dumps(reported(number)).encode()
+        await asyncio.to_thread(truck.client.publish, f"$aws/things/{TRUCK}/shadow/update", body)
     async with world.serving():
-        [said] = await asyncio.to_thread(truck.hear, "update/accepted")
-        assert said["version"] == 1
+        for number in range(1, 31):
+            [said] = await asyncio.to_thread(truck.hear, "update/accepted")
+            assert said["version"] == number
+        whole = await asyncio.to_thread(truck.get)
+        assert set(whole["state"]["reported"]) == {f"k{n}" for n in range(1, 31)}
     truck.client.drop()
 
 
@@ -101,8 +105,8 @@ class Died(Exception):
 
 
 class _DyingClerk(ShadowClerk):
-    async def settle(self, requests: Sequence[Message]) -> Settled:
-        await super().settle(requests)
+    async def settle(self, requests: Sequence[Message], *, is_backlog: bool) -> Settled:
+        await super().settle(requests, is_backlog=is_backlog)
         raise Died
 
 
@@ -132,6 +136,26 @@ async def test_a_crash_after_the_commit_carries_nothing_out_twice_and_loses_no_n
     async with World(fleet, registered).serving():
         whole = await asyncio.to_thread(truck.get)
     assert (whole["version"], whole["state"]["desired"]) == (3, {"n": 7})
+    truck.client.drop()
+
+
+async def test_a_crash_in_a_backlog_carries_none_of_it_out_twice(fleet: Fleet, registered: DatabaseUrls) -> None:
+    async with World(fleet, registered).serving():
+        pass
+    world = Dying(fleet, registered, batch_wait_ms=1000)
+    truck = await asyncio.to_thread(world.device)
+    for number in range(40):
+        body = json.dumps(reported(number)).encode()
+        await asyncio.to_thread(truck.client.publish, f"$aws/things/{TRUCK}/shadow/update", body)
+
+    async def crash() -> None:
+        async with world.serving():
+            await until(lambda: world.rows() == {(TRUCK, ""): (40, False)})
+
+    with pytest.raises(BaseExceptionGroup):
+        await crash()
+    async with World(fleet, registered).serving():
+        assert (await asyncio.to_thread(truck.update, reported(99)))["version"] == 41
     truck.client.drop()
 
 

@@ -96,6 +96,8 @@ class Device:
 class World:
     """Runs the service in this process. `async with world.serving():` and then devices in threads."""
 
+    desk: Desk
+
     def __init__(self, fleet: Fleet, urls: DatabaseUrls, *, clock: Clock = utc_now, **settings: Any) -> None:
         credentials = fleet.credentials(policy.SHADOW, fleet.services)
         self.fleet, self.urls, self.clock = fleet, urls, clock
@@ -113,7 +115,7 @@ class World:
         async with Database(self.urls.app, pool_size=4) as app, Database(self.urls.operator, pool_size=2) as operator:
             service = ShadowService(database=app, settings=self.settings, clock=self.clock)
             clerk = self.make_clerk(operator, service)
-            desk = Desk(self.mqtt, self.options(), clerk)
+            desk = self.desk = Desk(self.mqtt, self.options(), clerk)
             work = [asyncio.create_task(desk.run()), asyncio.create_task(clerk.sweep())]
             try:
                 await self._connected(desk, work[0])
