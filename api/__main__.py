@@ -1,8 +1,10 @@
 """The API process: `python -m api`."""
 
+import sys
+
 import uvloop
 
-from api.process import run
+from api.process import CannotListen, run
 from core import logs, metrics, settings
 
 
@@ -10,7 +12,10 @@ def main() -> None:
     config = settings.load()
     logs.configure(level=config.log.level, json=config.log.json_lines, process="api")
     metrics.serve(config.metrics)
-    uvloop.run(run(config))
+    try:
+        uvloop.run(run(config))
+    except CannotListen as error:
+        sys.exit(f"api: {error}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,9 +25,10 @@ from api.services import Services
 from core.bus import Bus
 from core.clock import utc_now
 from core.db import Database, DatabaseUnavailable
+from core.errors import Unavailable
 from core.limits import Limiter
 from core.metrics import READY
-from core.settings import Settings
+from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
 from provisioning.ca import CertificateAuthority
 from provisioning.service import ProvisioningService
@@ -34,6 +36,12 @@ from provisioning.service import ProvisioningService
 _DRAIN_S = 10
 _FORGET_EVERY_S = 600.0
 _log = structlog.get_logger()
+
+
+class CannotListen(Unavailable):
+    """The address or port is not this machine's or not free."""
+
+    code = "cannot_listen"
 
 
 class HttpServer(uvicorn.Server):
@@ -121,10 +129,22 @@ def server(app: FastAPI, settings: Settings) -> HttpServer:
     return HttpServer(config)
 
 
+def listener(settings: ApiSettings) -> socket.socket:
+    """Where requests come in. Raises CannotListen."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListen(f"{settings.host} port {settings.port} cannot be listened on: {why}") from error
+
+
 async def run(settings: Settings) -> None:
+    """Serve until asked to stop. Raises CannotListen."""
+    incoming = listener(settings.api)
     async with services(settings) as given:
         http = server(create_app(given), settings)
-        serving = asyncio.ensure_future(http.serve())
+        serving = asyncio.ensure_future(http.serve(sockets=[incoming]))
 
         async def drain() -> None:
             given.live.drain()

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from api.http.limits import Limits
 from api.http.security import Authenticator
+from api.http.sharing import Answers
 from api.http.store import RequestStore
 from api.live.service import Live
 from api.sites import NoTrips, SiteView
@@ -33,6 +34,7 @@ class Services:
     live: Live
     clock: Clock
     sites: SiteView = field(default_factory=NoTrips)
+    answers: Answers = field(default_factory=Answers)
 
 
 def _services(request: Request) -> Services:

@@ -2,7 +2,7 @@ import sys
 
 from rich.console import Console
 
-from bench import growth, idle, ingest, revoke, shadow
+from bench import growth, idle, ingest, live, rest, revoke, shadow
 from core import logs
 
 BENCHMARKS = {
@@ -11,6 +11,8 @@ BENCHMARKS = {
     "idle": idle.main,
     "revoke": revoke.main,
     "shadow": shadow.main,
+    "live": live.main,
+    "rest": rest.main,
 }
 
 

@@ -1,5 +1,5 @@
 import react from "@vitejs/plugin-react";
-import { defineConfig } from "vitest/config";
+import { defineConfig } from "vite";
 
 const api = process.env.MILKRUN_API_URL ?? "http://127.0.0.1:8080";
 
@@ -23,5 +23,4 @@ export default defineConfig({
       "/console/config.json": { target: api },
     },
   },
-  test: { environment: "node", include: ["src/**/*.test.ts"] },
 });

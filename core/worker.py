@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -80,11 +81,15 @@ class Worker:
     async def _while_leased(self, key: str) -> None:
         if not await self._bus.lease(key, self._group, self._consumer, self._settings.reclaim_after_s):
             return
+        wait_ms = int(min(2.0, self._settings.reclaim_after_s / 2) * 1000)
         for delivery in await self._bus.held(key, self._group, self._consumer):
             await self._deliver(delivery)
         while await self._bus.lease(key, self._group, self._consumer, self._settings.reclaim_after_s):
-            for delivery in await self._bus.read(key, self._group, self._consumer, most=50, wait_ms=2000):
-                await self._deliver(delivery)
+            # A lease is good for much longer than this; renewing it at each entry would cost more than reading them.
+            renew_at = time.monotonic() + self._settings.reclaim_after_s / 5
+            while time.monotonic() < renew_at:
+                for delivery in await self._bus.read(key, self._group, self._consumer, most=50, wait_ms=wait_ms):
+                    await self._deliver(delivery)
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:

@@ -15,7 +15,7 @@ MAX_TEXT_CHARS = 1024
 NULL_ISLAND_DEG = 0.0001
 
 _INT64 = 2**63
-_MAX_DOUBLE = 1.7976931348623157e308
+_MAX_NUMBER = 1e290  # so that no sum of them overflows: one that does stops the rollups of every tenant
 _MS_PER_YEAR_SPAN = 100_000_000_000  # until 1973 as milliseconds, until 5138 as seconds
 _US_FROM = 100_000_000_000_000  # from 5138 as milliseconds, 1973 as microseconds
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:#-]*\Z", re.ASCII)
@@ -76,8 +76,8 @@ def _check_metrics(metrics: dict[str, Scalar], max_metrics: int) -> Rejection | 
         kind = type(value)
         if kind is float:
             # NaN and infinity fail this.
-            if not -_MAX_DOUBLE <= value <= _MAX_DOUBLE:  # type: ignore[operator]
-                return _reject(Reason.OUT_OF_RANGE, f"m.{name}: expected a finite number, got {value}")
+            if not -_MAX_NUMBER <= value <= _MAX_NUMBER:  # type: ignore[operator]
+                return _reject(Reason.OUT_OF_RANGE, f"m.{name}: expected a number within 1e290, got {value}")
         elif kind is int:
             if not -_INT64 <= value < _INT64:  # type: ignore[operator]
                 return _reject(Reason.OUT_OF_RANGE, f"m.{name}: a whole number fits 64 bits; this one does not")

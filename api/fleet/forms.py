@@ -75,7 +75,7 @@ class NewDevice(Form):
     id: DeviceName = Field(description="1 to 64 characters of A-Z a-z 0-9 _ -", examples=["truck-17"])
     type: _Word = Field("tracker", examples=["tanker"])
     labels: LabelMap = Field({}, description=_LABELS, examples=[{"depot": "north"}])
-    csr: Pem | None = Field(None, description="PKCS #10 signing request, PEM; its subject is ignored")
+    csr: Pem | None = Field(None, description="PKCS 10 signing request, PEM; its subject is ignored")
 
 
 class DeviceChange(Form):
@@ -119,7 +119,7 @@ class CertificateBody(BaseModel):
 class NewCertificate(Form):
     """A certificate for the device's next key. The one before stays valid for `overlap_hours`."""
 
-    csr: Pem = Field(description="PKCS #10 signing request, PEM; its subject is ignored")
+    csr: Pem = Field(description="PKCS 10 signing request, PEM; its subject is ignored")
     overlap_hours: float | None = Field(None, ge=0, le=8760, description="Default: the deployment's setting")
 
     @property

@@ -107,19 +107,28 @@ class Guard:
 
     async def run(self) -> None:
         """Look after every connection until cancelled."""
-        checked_at = stayed_at = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._look_on())
+            tasks.create_task(self._recheck_on())
+            tasks.create_task(self._stay_on())
+
+    async def _look_on(self) -> None:
         while True:
             await asyncio.sleep(min(_ROUND_S, self._settings.recheck_s))
-            now = time.monotonic()
-            self._look(now)
-            if now - checked_at >= self._settings.recheck_s:
-                checked_at = now
-                with contextlib.suppress(DatabaseUnavailable, ChannelsUnavailable):
-                    await self._recheck()
-            if now - stayed_at >= _STAY_EVERY_S:
-                stayed_at = now
-                with contextlib.suppress(ChannelsUnavailable):
-                    await self._admission.stay([held.counted for held in self._held])
+            self._look(time.monotonic())
+
+    async def _recheck_on(self) -> None:
+        """While the database is away rights stay what they were."""
+        while True:
+            await asyncio.sleep(self._settings.recheck_s)
+            with contextlib.suppress(DatabaseUnavailable, ChannelsUnavailable):
+                await self._recheck()
+
+    async def _stay_on(self) -> None:
+        while True:
+            await asyncio.sleep(_STAY_EVERY_S)
+            with contextlib.suppress(ChannelsUnavailable):
+                await self._admission.stay([held.counted for held in self._held])
 
     def _look(self, now: float) -> None:
         queued = 0

@@ -123,7 +123,8 @@ async def _sign_in(websocket: WebSocket, services: Services) -> _Caller:
     chosen = choose_tenant(principal, query.get("tenant") or websocket.headers.get("milkrun-tenant"))
     if chosen is None:
         raise TenantRequired("say whose fleet: ?tenant=")
-    if chosen != principal.tenant and not await services.provisioning.has_tenant(chosen):
+    is_known = chosen == principal.tenant or services.live.hub.knows(chosen)
+    if not is_known and not await services.provisioning.has_tenant(chosen):
         raise UnknownTenant(f"there is no tenant {chosen!r}")
     return _Caller(principal, chosen)
 

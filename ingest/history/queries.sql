@@ -114,6 +114,7 @@ WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(since)s AND ts < %(
 ORDER BY ts, boot, seq LIMIT %(limit)s
 
 -- name: metric_buckets_of_hours
+-- Numbers are added up as parts of 2^66, so that the largest there are do not overflow.
 -- Hours with a minute that the rollup lacks are made of minutes, and such minutes of rows.
 WITH pending AS MATERIALIZED (
     SELECT m FROM pending_minutes(%(since)s, %(until)s) AS m
@@ -130,13 +131,13 @@ WITH pending AS MATERIALIZED (
           AND bucket NOT IN (SELECT m FROM pending)) AS v
     UNION ALL
     SELECT m, v.* FROM pending CROSS JOIN LATERAL (
-        SELECT count(*) AS samples, avg(value) AS avg, min(value) AS min, max(value) AS max,
+        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8 AS avg, min(value) AS min, max(value) AS max,
                (array_agg(value ORDER BY ts DESC, seq DESC))[1] AS last FROM metrics
         WHERE device_id = %(device)s AND name = %(name)s AND ts >= m AND ts < m + interval '1 minute'
           AND value IS NOT NULL) AS v
     WHERE v.samples > 0
 )
-SELECT date_bin(%(width)s, bucket, 'epoch') AS ts, (sum(avg * samples) / sum(samples))::float8 AS avg, min(min) AS min,
+SELECT date_bin(%(width)s, bucket, 'epoch') AS ts, sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg, min(min) AS min,
        max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last, sum(samples)::bigint AS count
 FROM part GROUP BY 1 ORDER BY 1
 
@@ -149,18 +150,18 @@ WITH pending AS MATERIALIZED (
       AND bucket NOT IN (SELECT m FROM pending)
     UNION ALL
     SELECT m, v.* FROM pending CROSS JOIN LATERAL (
-        SELECT count(*) AS samples, avg(value) AS avg, min(value) AS min, max(value) AS max,
+        SELECT count(*) AS samples, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8 AS avg, min(value) AS min, max(value) AS max,
                (array_agg(value ORDER BY ts DESC, seq DESC))[1] AS last FROM metrics
         WHERE device_id = %(device)s AND name = %(name)s AND ts >= m AND ts < m + interval '1 minute'
           AND value IS NOT NULL) AS v
     WHERE v.samples > 0
 )
-SELECT date_bin(%(width)s, bucket, 'epoch') AS ts, (sum(avg * samples) / sum(samples))::float8 AS avg, min(min) AS min,
+SELECT date_bin(%(width)s, bucket, 'epoch') AS ts, sum(avg / 73786976294838206464::float8 * samples) / sum(samples)::float8 * 73786976294838206464::float8 AS avg, min(min) AS min,
        max(max) AS max, (array_agg(last ORDER BY bucket DESC))[1] AS last, sum(samples)::bigint AS count
 FROM part GROUP BY 1 ORDER BY 1
 
 -- name: metric_buckets_of_rows
-SELECT date_bin(%(width)s, ts, 'epoch') AS ts, avg(value) AS avg, min(value) AS min, max(value) AS max,
+SELECT date_bin(%(width)s, ts, 'epoch') AS ts, sum(value / 73786976294838206464::float8) / count(*) * 73786976294838206464::float8 AS avg, min(value) AS min, max(value) AS max,
        (array_agg(value ORDER BY ts DESC, seq DESC))[1] AS last, count(*) AS count
 FROM metrics
 WHERE device_id = %(device)s AND name = %(name)s AND ts >= %(since)s AND ts < %(until)s AND value IS NOT NULL

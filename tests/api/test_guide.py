@@ -26,6 +26,7 @@ _ROW = re.compile(r"^\| `(\w+)` \| ([\d, ]+) \| .+ \|$", re.MULTILINE)
 PLAIN = {"not_found": 404, "method_not_allowed": 405, "too_large": 413, "internal": 500}
 # Of these packages everything can come out of a route, but for what stands here.
 ELSEWHERE = {
+    "cannot_listen": "said by the process, which does not start",
     "folder_taken": "a folder of the command line",
     "invalid_host": "a server's name, on the command line",
     "invalid_manifest": "a file of the command line",

@@ -186,11 +186,12 @@ def test_a_second_start_on_a_running_folder_is_refused(running: Up) -> None:
 @pytest.mark.mosquitto
 def test_a_part_killed_hard_is_started_again_at_the_same_address(running: Up) -> None:
     stack = running.wait_ready()
-    for name in ("redis", "ingest", "postgres"):
+    for name in ("redis", "ingest", "api", "postgres"):
         running.parts()[name].kill()
         running.wait_for_output(f"{name} runs again")
     with psycopg.connect(stack["database_url"]) as conn:
         assert conn.execute("SELECT 1").fetchone() == (1,)
+    assert httpx.get(f"{stack['api_url']}/healthz").status_code == 200
     assert set(running.parts()) == {"up", *PARTS}
 
 

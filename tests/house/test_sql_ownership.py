@@ -38,10 +38,7 @@ OWNERS = {
 }
 READERS = {
     ("api", "tenant"): "an account is made in a tenant that is there",
-    ("api", "device"): "lists and snapshots join the registry with what others know of a device, in one query",
     ("api", "certificate"): "a list of devices says whose certificate is about to end",
-    ("api", "device_state"): "last positions of a whole fleet, in one query",
-    ("api", "presence"): "who is connected, beside where he is",
     ("ingest", "tenant"): "which names exist, and how long each tenant keeps its rows",
     ("ingest", "device"): "ingest refuses unknown and suspended things at each message; an event would come too late",
     ("shadow", "device"): "a device that is unknown or out of service is refused at each request",

@@ -139,12 +139,12 @@ def test_a_text_is_taken_up_to_1024_characters_without_nul():
     assert reason(m={"note": "a\0b"}) is Reason.BAD_TEXT
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2**63, -(2**63) - 1, 10**400])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.1e290, 2**63, -(2**63) - 1, 10**400])
 def test_a_number_that_cannot_be_stored_is_refused(value: float):
     assert reason(m={"n": value}) is Reason.OUT_OF_RANGE
 
 
-@pytest.mark.parametrize("value", [0, -0.0, True, 2**63 - 1, -(2**63), 1.7976931348623157e308, 5e-324])
+@pytest.mark.parametrize("value", [0, -0.0, True, 2**63 - 1, -(2**63), 1e290, -1e290, 5e-324])
 def test_a_number_at_the_edge_is_taken(value: float):
     assert verdict(m={"n": value}) is None
 

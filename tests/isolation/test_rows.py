@@ -46,6 +46,18 @@ def test_asking_for_a_foreign_tenant_by_name_gives_nothing(app):
         assert app.execute(query, (GLOBEX,)).fetchone() == (0,)
 
 
+def test_the_function_that_reads_metrics_with_the_owners_rights_gives_a_tenant_its_own_alone(app, owner):
+    whose = dict(
+        owner.execute("SELECT device_id, string_agg(DISTINCT tenant_id, ' ') FROM telemetry.metric GROUP BY 1")
+    )
+    assert set(" ".join(whose.values()).split()) == {ACME, GLOBEX}
+    query = "SELECT count(*) FROM last_metrics(%s, '-infinity')"
+    for tenant in (ACME, GLOBEX, "", "nobody"):
+        be(app, tenant)
+        for device, tenants in whose.items():
+            assert (app.execute(query, (device,)).fetchone()[0] > 0) == (tenant in tenants.split()), (tenant, device)
+
+
 def test_no_statement_of_a_tenant_inserts_changes_or_deletes_a_foreign_row(app, owner):
     before = fingerprints(owner)
     be(app, ACME)

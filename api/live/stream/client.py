@@ -102,13 +102,13 @@ class Client:
         self.principal = principal
         self.subscriptions: dict[str, Subscription] = {}
         self.is_cut = False
-        self.moved_at = time.monotonic()
-        """when the network last took anything, as far as anything waited"""
         self._sink = sink
         self._settings = settings
         self._queue: deque[Frame | Conflation] = deque()
         self._queued = 0
-        self._unsent = 0
+        self._handed = 0
+        self._seen = (0, 0)
+        self._seen_at = time.monotonic()
 
     @property
     def queued(self) -> int:
@@ -123,8 +123,12 @@ class Client:
             subscription.waiting = None  # what comes after this frame must not be merged into what waits before it
         self._append(frame, 0)
 
-    def wants_conflation(self, subscription: Subscription) -> bool:
-        return subscription.waiting is not None or self._queued > self._settings.conflate_above_bytes
+    def has_room(self, subscription: Subscription, frame: Frame) -> bool:
+        """Whether the events of a tick can go to it as they are, or must be conflated."""
+        if subscription.waiting is not None:
+            return False
+        is_idle = not self._queue and self._sink.is_ready
+        return is_idle or self._queued + len(frame.text) <= self._settings.conflate_above_bytes
 
     def tell_events(self, frame: Frame) -> None:
         """The events of a tick, as all in their group get them."""
@@ -149,7 +153,7 @@ class Client:
         if not self._queue:
             return None
         item = self._queue.popleft()
-        self.moved_at = time.monotonic()
+        self._handed += 1
         if isinstance(item, Conflation):
             self._queued -= item.size
             return item.frame()
@@ -188,14 +192,16 @@ class Client:
     def is_stalled(self, now: float) -> bool:
         """Whether something waits and the network took nothing of it for too long. To be asked every second or so."""
         unsent = self._sink.unsent()
-        if unsent != self._unsent or (unsent == 0 and not self._queue):
-            self._unsent = unsent
-            self.moved_at = now
-        return now - self.moved_at > self._settings.stall_s
+        seen = (self._handed, unsent)
+        if seen != self._seen or (unsent == 0 and not self._queue):
+            self._seen = seen
+            self._seen_at = now
+        return now - self._seen_at > self._settings.stall_s
 
     def _append(self, frame: Frame, size: int) -> None:
         if not self._queue and self._sink.is_ready:
             SENT.inc()
+            self._handed += 1
             self._sink.write(frame)
             return
         self._queue.append(frame)

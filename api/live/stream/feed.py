@@ -63,17 +63,15 @@ class Group:
         if not chosen:
             return
         position = Position(tick.epoch, tick.last)
-        frame: Frame | None = None
+        told = tick.told if len(chosen) == len(tick.told) else [tick.told[n] for n in chosen]
+        frame = frames.events(self._subscription, self._channel, position, told)
         for member in tuple(self.members):
             client = member.client
-            if client.wants_conflation(member):
+            if client.has_room(member, frame):
+                client.tell_events(frame)
+            else:
                 peeks = tick.peeks
                 client.conflate(member, position, [(tick.first + n, tick.told[n], peeks[n]) for n in chosen])
-                continue
-            if frame is None:
-                told = tick.told if len(chosen) == len(tick.told) else [tick.told[n] for n in chosen]
-                frame = frames.events(self._subscription, self._channel, position, told)
-            client.tell_events(frame)
 
     def replay(self, ticks: Sequence[Tick], selection: Selection) -> list[Frame]:
         """Frames of all that passes, for one member."""

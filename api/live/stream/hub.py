@@ -186,6 +186,10 @@ class Hub:
         for id_ in list(client.subscriptions):
             self.unsubscribe(client, id_)
 
+    def knows(self, tenant: TenantId) -> bool:
+        """Whether somebody follows this tenant here, so that it need not be asked whether there is such a tenant."""
+        return any(channel.tenant == tenant for channel in self._feeds)
+
     @staticmethod
     def positions(client: Client) -> dict[str, Position]:
         """Where each of its subscriptions stands, once everything before this has reached it."""

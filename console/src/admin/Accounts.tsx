@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { ACCOUNT_PATHS, addClient, addKey, rotateSecret, setStatus, type ApiClient, type ApiKey } from "../api/accounts";
+import { addClient, addKey, rotateSecret, setClientStatus, setKeyStatus, type ApiClient, type ApiKey } from "../api/accounts";
 import { usePages } from "../api/page";
 import type { Role } from "../api/session";
 import { useMay } from "../app/session";
@@ -13,7 +13,9 @@ import { FormDialog, textOf } from "../ui/FormDialog";
 import { When } from "../ui/When";
 import { SecretDialog } from "./Secret";
 
-type Program = ApiClient & Partial<ApiKey>;
+type Program = ApiClient | ApiKey;
+
+const PATHS = { clients: "/v1/clients", keys: "/v1/api-keys" } as const;
 type Ask = { kind: "disable" | "enable" | "rotate"; program: Program };
 
 const GRANTABLE: Role[] = ["integration", "dispatcher", "viewer", "tenant_admin"];
@@ -23,11 +25,11 @@ export function Accounts({ kind }: { kind: "clients" | "keys" }) {
   const { s } = useLocale();
   const mayWrite = useMay("clients:write");
   const queries = useQueryClient();
-  const programs = usePages<Program>(ACCOUNT_PATHS[kind]);
+  const programs = usePages(PATHS[kind], {});
   const [isAdding, setAdding] = useState(false);
   const [ask, setAsk] = useState<Ask | null>(null);
   const [secret, setSecret] = useState<{ title: string; values: [string, string][] } | null>(null);
-  const refresh = () => queries.invalidateQueries({ queryKey: [ACCOUNT_PATHS[kind]] });
+  const refresh = () => queries.invalidateQueries({ queryKey: [PATHS[kind]] });
   const addTitle = kind === "clients" ? s.admin.addClient : s.admin.addKey;
 
   const columns: Column<Program>[] = [
@@ -136,7 +138,7 @@ function Question({ ask: { kind: what, program }, kind, onClose, onDone, onSecre
       isDangerous={what === "disable"}
       onConfirm={async () => {
         if (what === "rotate") onSecret(await rotateSecret(program));
-        else await setStatus(kind, program, what === "disable" ? "disabled" : "active");
+        else await (kind === "clients" ? setClientStatus : setKeyStatus)(program, what === "disable" ? "disabled" : "active");
         await onDone();
       }}
       onClose={onClose}

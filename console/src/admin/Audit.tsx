@@ -6,7 +6,7 @@ import { When } from "../ui/When";
 
 export function Audit() {
   const { s } = useLocale();
-  const entries = usePages<AuditEntry>("/v1/audit");
+  const entries = usePages("/v1/audit", {});
   const columns: Column<AuditEntry>[] = [
     { head: s.admin.when, cell: (entry) => <When at={entry.at} /> },
     { head: s.admin.who, cell: (entry) => entry.actor_name || entry.actor_id },

@@ -18,7 +18,7 @@ export function Tenants() {
   const queries = useQueryClient();
   const [, go] = useLocation();
   const [isAdding, setAdding] = useState(false);
-  const tenants = usePages<Tenant>("/v1/tenants");
+  const tenants = usePages("/v1/tenants", {});
   const columns: Column<Tenant>[] = [
     { head: s.admin.tenantName, cell: (tenant) => <strong>{tenant.id}</strong> },
     { head: s.admin.vehicles, cell: (tenant) => f.integer(tenant.devices), className: "number" },

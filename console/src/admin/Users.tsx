@@ -1,6 +1,6 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { addUser, setRole, setStatus, type User } from "../api/accounts";
+import { addUser, changeUser, type User } from "../api/accounts";
 import { usePages } from "../api/page";
 import type { Role } from "../api/session";
 import { useMay, useMe } from "../app/session";
@@ -22,7 +22,7 @@ export function Users() {
   const me = useMe();
   const mayWrite = useMay("users:write");
   const queries = useQueryClient();
-  const users = usePages<User>("/v1/users");
+  const users = usePages("/v1/users", {});
   const [isAdding, setAdding] = useState(false);
   const [disabling, setDisabling] = useState<User | null>(null);
   const [made, setMade] = useState<{ email: string; password: string } | null>(null);
@@ -45,7 +45,7 @@ export function Users() {
             isLabelHidden
             value={user.role}
             options={GRANTABLE.map((role) => [role, s.roles[role]] as const)}
-            onPick={(role) => change(setRole(user, role as Role))}
+            onPick={(role) => change(changeUser(user, { role: role as Role }))}
           />
         ) : (
           s.roles[user.role]
@@ -68,7 +68,7 @@ export function Users() {
         (user.status === "active" ? (
           <Button onClick={() => setDisabling(user)}>{s.admin.disable}</Button>
         ) : (
-          <Button onClick={() => change(setStatus("users", user, "active"))}>{s.admin.enable}</Button>
+          <Button onClick={() => change(changeUser(user, { status: "active" }))}>{s.admin.enable}</Button>
         )),
     },
   ];
@@ -108,7 +108,7 @@ export function Users() {
           action={s.admin.disable}
           isDangerous
           onConfirm={async () => {
-            await setStatus("users", disabling, "disabled");
+            await changeUser(disabling, { status: "disabled" });
             await refresh();
           }}
           onClose={() => setDisabling(null)}

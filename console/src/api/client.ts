@@ -1,13 +1,33 @@
 import { refusal, unreachable } from "./problem";
+import type { components, paths } from "./schema";
 
-export type Query = Record<string, string | number | boolean | null | undefined | string[]>;
+export type Schemas = components["schemas"];
 
-interface Ask {
-  query?: Query;
-  body?: unknown;
-  signal?: AbortSignal | undefined;
-  headers?: Record<string, string>;
+type Method = "get" | "post" | "patch" | "delete";
+interface Described {
+  responses: object;
 }
+
+/** Paths of the API's own document (docs/openapi.json) that have this method. */
+export type PathWith<M extends Method> = {
+  [P in keyof paths]: paths[P] extends Record<M, Described> ? P : never;
+}[keyof paths];
+
+type Operation<M extends Method, P extends PathWith<M>> = paths[P] extends Record<M, infer O> ? O : never;
+type Json<R> = R extends { content: { "application/json": infer B } } ? B : undefined;
+export type Ok<O> = O extends { responses: infer R } ? Json<R[keyof R & (200 | 201 | 204)]> : never;
+export type Answered<M extends Method, P extends PathWith<M>> = Ok<Operation<M, P>>;
+
+type Parts<O, Where extends string> = O extends { parameters: Record<Where, infer T> } ? Record<Where, T> : unknown;
+type Query<O> = O extends { parameters: { query?: infer Q } } ? { query?: { [K in keyof Q]: Q[K] | null } } : unknown;
+type Body<O> = O extends { requestBody: { content: { "application/json": infer B } } } ? { body: B } : unknown;
+
+/** What a call takes, as the document has it: path and body where there are such, the query where one wants it. */
+export type Ask<M extends Method, P extends PathWith<M>> = Parts<Operation<M, P>, "path"> &
+  Query<Operation<M, P>> &
+  Body<Operation<M, P>> & { signal?: AbortSignal; ifMatch?: string | null };
+
+type Values = Record<string, unknown>;
 
 /** What the requests of this page carry: set at sign-in, read by every call. */
 interface Credentials {
@@ -24,51 +44,58 @@ export function setCredentials(next: Partial<Credentials>): void {
   Object.assign(credentials, next);
 }
 
-export function chosenTenant(): string | null {
-  return credentials.tenant;
-}
-
 /** Called once for each answer 401 to a call made with a session. */
 export function whenSignedOut(handler: () => void): void {
   onSignedOut = handler;
 }
 
 /** Path with its query, and with the operator's tenant: for links and for addresses that take no header. */
-export function address(path: string, query: Query = {}): string {
+export function address(path: string, query: Values = {}): string {
   const search = searchOf({ ...query, tenant: credentials.tenant });
   return search === "" ? path : `${path}?${search}`;
 }
 
-export async function call<T>(method: string, path: string, ask: Ask = {}): Promise<Answer<T>["data"]> {
-  return (await answer<T>(method, path, ask)).data;
+export async function call<M extends Method, P extends PathWith<M>>(method: M, path: P, ask: Ask<M, P>): Promise<Answered<M, P>> {
+  return (await answer(method, path, ask)).data;
 }
 
-export interface Answer<T> {
-  data: T;
-  /** For a later If-Match. */
-  etag: string | null;
-}
-
-export async function answer<T>(method: string, path: string, ask: Ask = {}): Promise<Answer<T>> {
-  const headers: Record<string, string> = { Accept: "application/json", ...ask.headers };
-  if (ask.body !== undefined) headers["Content-Type"] = "application/json";
-  if (method !== "GET" && credentials.csrf !== null) headers["X-CSRF-Token"] = credentials.csrf;
-  if (method === "POST" && path !== SESSION) headers["Idempotency-Key"] = oneTimeKey();
-  if (credentials.tenant !== null) headers["Milkrun-Tenant"] = credentials.tenant;
-  const search = searchOf(ask.query ?? {});
-  const response = await send(search === "" ? path : `${path}?${search}`, {
-    method,
+/** As `call`, with the ETag of the answer for a later If-Match. */
+export async function answer<M extends Method, P extends PathWith<M>>(
+  method: M,
+  path: P,
+  ask: Ask<M, P>,
+): Promise<{ data: Answered<M, P>; etag: string | null }> {
+  const { path: parts = {}, query = {}, body, ifMatch, signal }: { path?: Values; query?: Values; body?: unknown; ifMatch?: string | null; signal?: AbortSignal } = ask;
+  const headers = headersOf(method, path, body !== undefined);
+  if (ifMatch !== null && ifMatch !== undefined) headers["If-Match"] = ifMatch;
+  const search = searchOf(query);
+  const response = await send(search === "" ? filled(path, parts) : `${filled(path, parts)}?${search}`, {
+    method: method.toUpperCase(),
     headers,
     credentials: "same-origin",
-    body: ask.body === undefined ? null : JSON.stringify(ask.body),
-    signal: ask.signal ?? null,
+    body: body === undefined ? null : JSON.stringify(body),
+    signal: signal ?? null,
   });
   if (!response.ok) {
     if (response.status === 401 && path !== SESSION) onSignedOut();
     throw await refusal(response);
   }
-  const data = (response.status === 204 ? undefined : await response.json()) as Answer<T>["data"];
+  const data = (response.status === 204 ? undefined : await response.json()) as Answered<M, P>;
   return { data, etag: response.headers.get("ETag") };
+}
+
+/** `/v1/devices/{device}` with its names filled in. */
+export function filled(path: string, parts: Values): string {
+  return path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(parts[name])));
+}
+
+function headersOf(method: Method, path: string, hasBody: boolean): Record<string, string> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  if (hasBody) headers["Content-Type"] = "application/json";
+  if (method !== "get" && credentials.csrf !== null) headers["X-CSRF-Token"] = credentials.csrf;
+  if (method === "post" && path !== SESSION) headers["Idempotency-Key"] = oneTimeKey();
+  if (credentials.tenant !== null) headers["Milkrun-Tenant"] = credentials.tenant;
+  return headers;
 }
 
 /** Not crypto.randomUUID: browsers have that on https and localhost alone. */
@@ -85,11 +112,11 @@ async function send(url: string, init: RequestInit): Promise<Response> {
   }
 }
 
-function searchOf(query: Query): string {
+function searchOf(query: Values): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined && one !== "") search.append(name, String(one));
+    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
+      if (value !== "") search.append(name, String(value));
     }
   }
   return search.toString();

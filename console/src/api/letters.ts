@@ -1,56 +1,32 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { call } from "./client";
+import { call, type Schemas } from "./client";
 
-export interface Letter {
-  id: number;
-  thing: string | null;
-  received_at: string;
-  source: string;
-  topic: string;
-  reason: string;
-  detail: string;
-  size: number;
-  replayed_at: string | null;
-}
+export type Letter = Schemas["LetterBody"];
+export type Outcome = Schemas["OutcomeBody"];
 
-interface WholeLetter extends Letter {
-  payload_base64: string;
-  text: string | null;
-}
-
-export interface Outcome {
-  id: number;
-  settled: boolean;
-  stored: number;
-  present: number;
-  refused: { reason: string; detail: string }[];
-}
-
-const PATH = "/v1/dead-letters";
+const KEY = "/v1/dead-letters";
 const MOST_AT_ONCE = 1000;
-
-export const LETTERS_PATH = PATH;
 
 /** A letter with its payload, read when it is opened. */
 export function useLetter(id: number) {
   return useQuery({
-    queryKey: [PATH, id],
-    queryFn: ({ signal }) => call<WholeLetter>("GET", `${PATH}/${id}`, { signal }),
+    queryKey: [KEY, id],
+    queryFn: ({ signal }) => call("get", "/v1/dead-letters/{letter_id}", { path: { letter_id: id }, signal }),
   });
 }
 
 export function useReplays() {
   const queries = useQueryClient();
-  const refresh = () => queries.invalidateQueries({ queryKey: [PATH] });
+  const refresh = () => queries.invalidateQueries({ queryKey: [KEY] });
   return {
     one: async (id: number) => {
-      const outcome = await call<Outcome>("POST", `${PATH}/${id}/replay`);
+      const outcome = await call("post", "/v1/dead-letters/{letter_id}/replay", { path: { letter_id: id } });
       await refresh();
       return outcome;
     },
     /** The oldest thousand of a reason that were not replayed yet. */
     ofReason: async (reason: string) => {
-      const { items } = await call<{ items: Outcome[] }>("POST", `${PATH}/replay`, { body: { reason, limit: MOST_AT_ONCE } });
+      const { items } = await call("post", "/v1/dead-letters/replay", { body: { reason, limit: MOST_AT_ONCE } });
       await refresh();
       return items;
     },

@@ -1,19 +1,28 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { call, type Query } from "./client";
+import { call, type Answered, type Ask, type PathWith } from "./client";
 
-export interface Page<T> {
+interface Page<T> {
   items: T[];
   next: string | null;
 }
 
-/** A list of the API, page after page: `items` holds all pages read so far. */
-export function usePages<T>(path: string, query: Query = {}, isWanted = true) {
+/** Paths that answer page after page. */
+type ListPath = {
+  [P in PathWith<"get">]: Answered<"get", P> extends Page<unknown> ? P : never;
+}[PathWith<"get">];
+
+type Item<P extends ListPath> = Answered<"get", P> extends Page<infer T> ? T : never;
+
+/** A list of the API: `items` holds all pages read so far. */
+export function usePages<P extends ListPath>(path: P, ask: Omit<Ask<"get", P>, "signal" | "ifMatch">) {
   const pages = useInfiniteQuery({
-    queryKey: [path, query],
-    queryFn: ({ pageParam, signal }) => call<Page<T>>("GET", path, { query: { ...query, cursor: pageParam }, signal }),
+    queryKey: [path, ask],
+    queryFn: async ({ pageParam, signal }): Promise<Page<Item<P>>> => {
+      const { query } = ask as { query?: object };
+      return call("get", path, { ...ask, query: { ...query, cursor: pageParam }, signal } as unknown as Ask<"get", P>);
+    },
     initialPageParam: null as string | null,
     getNextPageParam: (last) => last.next,
-    enabled: isWanted,
   });
   return { ...pages, items: pages.data?.pages.flatMap((page) => page.items) ?? [] };
 }

@@ -1,20 +1,16 @@
 import { useQuery } from "@tanstack/react-query";
-import { call } from "./client";
-import type { Page } from "./page";
+import { call, type Schemas } from "./client";
 
-export interface Tenant {
-  id: string;
-  name: string;
-  devices: number;
-  created_at: string;
-}
+export type Tenant = Schemas["TenantBody"];
 
-export function useTenants(isWanted: boolean) {
+const MOST_CHOICES = 1000;
+
+/** For an operator's choice: the first thousand. */
+export function useTenants() {
   return useQuery({
     queryKey: ["tenants"],
-    queryFn: async ({ signal }) => (await call<Page<Tenant>>("GET", "/v1/tenants", { query: { limit: 1000 }, signal })).items,
-    enabled: isWanted,
+    queryFn: async ({ signal }) => (await call("get", "/v1/tenants", { query: { limit: MOST_CHOICES }, signal })).items,
   });
 }
 
-export const addTenant = (id: string) => call<Tenant>("POST", "/v1/tenants", { body: { id } });
+export const addTenant = (id: string) => call("post", "/v1/tenants", { body: { id } });

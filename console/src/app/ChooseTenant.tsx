@@ -8,7 +8,7 @@ import { useSession } from "./session";
 export function ChooseTenant() {
   const { s } = useLocale();
   const { chooseTenant, leave } = useSession();
-  const tenants = useTenants(true);
+  const tenants = useTenants();
   return (
     <main className="gate">
       <div className="gate-card">

@@ -63,7 +63,7 @@ function TenantSwitch() {
   const { s } = useLocale();
   const { tenant, chooseTenant } = useSession();
   const [, go] = useLocation();
-  const tenants = useTenants(true);
+  const tenants = useTenants();
   const names = new Set([...(tenants.data?.map((one) => one.id) ?? []), ...(tenant === null ? [] : [tenant])]);
   return (
     <Select

@@ -32,7 +32,7 @@ export function Chart({ name, series, from, to }: { name: string; series: Series
     event.preventDefault();
     setAt(Math.max(0, Math.min(last, next)));
   };
-  const timeLabel = (ts: number) => (to - from > DAY_MS ? f.date(ts) : f.timeOfDay(ts));
+  const timeLabel = (ts: number) => (to - from > DAY_MS ? f.date(ts) : f.hour(ts));
   return (
     <figure className="chart">
       <div className="chart-plot">

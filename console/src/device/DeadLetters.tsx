@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { Link } from "wouter";
-import { LETTERS_PATH, useLetter, useReplays, type Letter, type Outcome } from "../api/letters";
+import { useLetter, useReplays, type Letter, type Outcome } from "../api/letters";
 import { usePages } from "../api/page";
 import { useMay } from "../app/session";
 import { useLocale, type Strings } from "../strings";
@@ -18,7 +18,7 @@ export function DeadLetters({ device }: { device?: string }) {
   const mayWrite = useMay("dead_letters:write");
   const [reason, setReason] = useState("");
   const [replayed, setReplayed] = useState("");
-  const letters = usePages<Letter>(LETTERS_PATH, { device, reason, replayed });
+  const letters = usePages("/v1/dead-letters", { query: { device: device ?? null, reason, replayed: replayed === "" ? null : replayed === "true" } });
   const { one, ofReason } = useReplays();
   const [opened, setOpened] = useState<Letter | null>(null);
   const [isAskingAll, setAskingAll] = useState(false);

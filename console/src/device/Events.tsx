@@ -1,19 +1,14 @@
 import { usePages } from "../api/page";
-import { pathOf } from "../api/devices";
+import type { Schemas } from "../api/client";
 import { useLocale } from "../strings";
 import { DataTable, type Column } from "../ui/DataTable";
 import { When } from "../ui/When";
 
-interface DeviceEvent {
-  ts: string;
-  type: string;
-  data: Record<string, unknown>;
-  received_at: string;
-}
+type DeviceEvent = Schemas["EventBody"];
 
 export function Events({ device }: { device: string }) {
   const { s } = useLocale();
-  const events = usePages<DeviceEvent>(`${pathOf(device)}/events`);
+  const events = usePages("/v1/devices/{device}/events", { path: { device } });
   const columns: Column<DeviceEvent>[] = [
     { head: s.events.at, cell: (event) => <When at={event.ts} /> },
     { head: s.events.type, cell: (event) => <code>{event.type}</code> },

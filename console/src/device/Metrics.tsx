@@ -79,7 +79,7 @@ function SignalPanel({ device, signal, from, to, resolution }: PanelProps) {
   return (
     <section className="panel" aria-label={signal.name}>
       <header className="chart-head">
-        <h3>{signal.name}</h3>
+        <h2>{signal.name}</h2>
         <p>
           <strong>{typeof signal.value === "string" ? signal.value : f.number(signal.value)}</strong>{" "}
           <span className="muted small">

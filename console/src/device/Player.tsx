@@ -4,15 +4,17 @@ import { useLocale } from "../strings";
 import { Button } from "../ui/Button";
 import { Select } from "../ui/Field";
 import { SpeedProfile } from "./SpeedProfile";
-import { momentAt } from "./track";
+import { hoursOf, momentAt } from "./track";
 import { TrackMap } from "./TrackMap";
 
 const FACTORS = [10, 60, 300] as const;
 const MINUTE_MS = 60_000;
+const QUARTERS = [0, 0.25, 0.5, 0.75, 1];
 
 /** The track's map, and the time on it: played, scrubbed, or moved by keys. */
-export function Player({ fixes, from, to }: { fixes: readonly TrackFix[]; from: number; to: number }) {
+export function Player({ fixes, day }: { fixes: readonly TrackFix[]; day: { from: number; to: number } }) {
   const { s, f } = useLocale();
+  const { from, to } = hoursOf(fixes, day);
   const first = fixes[0]?.ts ?? from;
   const last = fixes.at(-1)?.ts ?? to;
   const [at, setAt] = useState(last);
@@ -91,8 +93,8 @@ export function Player({ fixes, from, to }: { fixes: readonly TrackFix[]; from: 
           onKeyDown={onKeyDown}
         />
         <div className="player-hours muted small" aria-hidden="true">
-          {[0, 6, 12, 18, 24].map((hour) => (
-            <span key={hour}>{`${String(hour).padStart(2, "0")}:00`}</span>
+          {QUARTERS.map((share) => (
+            <span key={share}>{f.hour(from + (to - from) * share)}</span>
           ))}
         </div>
       </div>

@@ -1,8 +1,7 @@
 import { useMemo, useState } from "react";
 import { useSearchParams } from "wouter";
-import { address } from "../api/client";
-import { pathOf, type Device } from "../api/devices";
-import { iso, useTrack, type TrackFix } from "../api/history";
+import type { Device } from "../api/devices";
+import { trackFile, useTrack, type TrackFix } from "../api/history";
 import { useLocale } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { Icon } from "../ui/Icon";
@@ -51,7 +50,7 @@ export default function TrackView({ device }: { device: Device }) {
       )}
       {track.isSuccess && track.data.fixes.length > 0 && (
         <>
-          <Player key={day} fixes={track.data.fixes} from={from} to={to} />
+          <Player key={day} fixes={track.data.fixes} day={{ from, to }} />
           <Facts fixes={track.data.fixes} recorded={track.data.recorded} />
         </>
       )}
@@ -65,7 +64,7 @@ function Downloads({ device, from, to }: { device: string; from: number; to: num
     <div className="row-actions end" role="group" aria-label={s.track.download}>
       <Icon name="download" />
       {(["csv", "geojson", "gpx"] as const).map((format) => (
-        <a key={format} href={address(`${pathOf(device)}/track`, { from: iso(from), to: iso(to), format })} download>
+        <a key={format} href={trackFile(device, from, to, format)} download>
           {format === "geojson" ? "GeoJSON" : format.toUpperCase()}
         </a>
       ))}
@@ -84,14 +83,16 @@ function Facts({ fixes, recorded }: { fixes: readonly TrackFix[]; recorded: numb
     [s.track.points, f.integer(recorded)],
   ];
   return (
-    <dl className="figures">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
+    <section>
+      <dl className="figures">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
       {fixes.length < recorded && <p className="muted small">{s.track.simplified(f.integer(fixes.length))}</p>}
-    </dl>
+    </section>
   );
 }

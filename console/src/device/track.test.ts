@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { TrackFix } from "../api/history";
-import { dayName, dayOf, momentAt, stepsOf, summary } from "./track";
+import { dayName, dayOf, hoursOf, momentAt, stepsOf, summary } from "./track";
 
 const fix = (second: number, lat: number, more: Partial<TrackFix> = {}): TrackFix => ({
   ts: second * 1000,
@@ -41,6 +41,17 @@ describe("the summary of a track", () => {
 
   it("breaks the line at a gap", () => {
     expect(stepsOf([fix(0, 47), fix(10, 47.1), fix(1000, 48)]).map((step) => step.startsAnew)).toEqual([true, false, true]);
+  });
+});
+
+describe("the hours of a track", () => {
+  const day = { from: 0, to: 24 * 3_600_000 };
+
+  it("are whole, hold every fix and end with the day", () => {
+    expect(hoursOf([fix(3700, 47), fix(7100, 47)], day)).toEqual({ from: 3_600_000, to: 7_200_000 });
+    expect(hoursOf([fix(3700, 47), fix(7200, 47)], day)).toEqual({ from: 3_600_000, to: 10_800_000 });
+    expect(hoursOf([fix(0, 47), fix(86_399, 47)], day)).toEqual(day);
+    expect(hoursOf([], day)).toEqual(day);
   });
 });
 

@@ -4,6 +4,7 @@ import type { TrackFix } from "../api/history";
 /** Between fixes further apart than this nothing is known: no line, no distance, no standing. */
 export const GAP_MS = 5 * 60_000;
 const STANDING_BELOW_MPS = 1;
+const HOUR_MS = 3_600_000;
 
 export interface Moment {
   lat: number;
@@ -84,6 +85,14 @@ export function stepsOf(fixes: readonly TrackFix[]): Step[] {
     const before = fixes[index - 1];
     return { ...mercator(fix.lat, fix.lon), ts: fix.ts, startsAnew: before === undefined || fix.ts - before.ts > GAP_MS };
   });
+}
+
+/** The whole hours that hold the track, within its day: what a slider has to span. */
+export function hoursOf(fixes: readonly TrackFix[], day: { from: number; to: number }): { from: number; to: number } {
+  const first = fixes[0]?.ts ?? day.from;
+  const last = fixes.at(-1)?.ts ?? day.to;
+  const from = day.from + Math.floor((first - day.from) / HOUR_MS) * HOUR_MS;
+  return { from, to: Math.min(day.to, from + Math.max(1, Math.ceil((last + 1 - from) / HOUR_MS)) * HOUR_MS) };
 }
 
 /** Midnight of a day in this browser's time zone, and the next one: 23 to 25 hours later. */

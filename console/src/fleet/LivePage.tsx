@@ -1,4 +1,6 @@
 import { lazy, Suspense, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
+import { useRecentTrail } from "../api/history";
+import { useMay } from "../app/session";
 import { useLive } from "../live/LiveProvider";
 import { useLocale } from "../strings";
 import { Loading } from "../ui/states";
@@ -22,6 +24,8 @@ export function LivePage() {
   const [isFollowing, setFollowing] = useState(false);
   const [side, setSide] = useState<"map" | "list">("map");
   const search = useRef<HTMLInputElement>(null);
+
+  useRecentTrail(fleet, useMay("telemetry:read") ? selected : null);
 
   const wanted = useDeferredValue(filter);
   const shown = useMemo(() => vehicles.filter((one) => passes(one, wanted, now)), [vehicles, wanted, now]);

@@ -169,6 +169,17 @@ describe("a trail", () => {
     return steps;
   };
 
+  it("takes what was before it in front", () => {
+    const trail = new Trail();
+    trail.add({ ts: 60_000, lat: 47.006, lon: 10 });
+    trail.precede([0, 10, 20, 60, 70].map((second) => ({ ts: second * 1000, lat: 47 + second / 10_000, lon: 10 })));
+    trail.add({ ts: 70_000, lat: 47.007, lon: 10 });
+    const lats: number[] = [];
+    trail.walk((_x, y) => lats.push(y));
+    expect(lats).toEqual([...lats].sort((a, b) => b - a));
+    expect(lats).toHaveLength(5);
+  });
+
   it("keeps ten minutes, leaves out standing still and breaks at a gap", () => {
     const trail = new Trail();
     for (let second = 0; second <= 900; second += 10) trail.add({ ts: second * 1000, lat: 47 + second / 10_000, lon: 10 });

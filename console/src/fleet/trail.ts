@@ -28,6 +28,17 @@ export class Trail {
     if (drop > 0) this.steps.splice(0, drop * STRIDE);
   }
 
+  /** Put the way before what is known in front of it: `fixes` in order of time. */
+  precede(fixes: readonly Fix[]): void {
+    const first = this.steps[2] ?? Number.POSITIVE_INFINITY;
+    const [known, last] = [this.steps, this.last];
+    this.steps = [];
+    this.last = null;
+    for (const fix of fixes) if (fix.ts < first) this.add(fix);
+    this.steps.push(...known);
+    this.last = last ?? this.last;
+  }
+
   /** Visit the steps from old to new; `startsAnew`: no line leads here, for nothing was heard for a while. */
   walk(visit: (x: number, y: number, startsAnew: boolean) => void): void {
     let before = Number.NEGATIVE_INFINITY;

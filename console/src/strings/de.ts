@@ -72,7 +72,7 @@ export const de: Strings = {
     reconnectingNow: "Verbindung weg. Neuer Versuch …",
     offline: "Kein Netz. Die Karte zeigt die letzten bekannten Positionen",
     resumed: (events) =>
-      events === 1 ? "Wieder da, ohne Lücke: 1 verpasste Meldung geholt" : `Wieder da, ohne Lücke: ${events} verpasste Meldungen geholt`,
+      `Wieder da, ohne Lücke: ${events === 0 ? "nichts verpasst" : events === 1 ? "1 verpasste Meldung geholt" : `${events} verpasste Meldungen geholt`}`,
     snapshot: "Wieder da, mit frischem Stand: das Verpasste wird nicht mehr aufbewahrt",
     refused: "Live-Daten verweigert",
     slow: "Dieser Browser kam nicht mit, darum hat der Server getrennt. Kommt wieder",

@@ -73,7 +73,7 @@ export const en = {
     reconnectingNow: "Connection lost. Trying again …",
     offline: "No network. The map shows the last known positions",
     resumed: (events: number) =>
-      events === 1 ? "Back, without a gap: 1 missed message fetched" : `Back, without a gap: ${events} missed messages fetched`,
+      `Back, without a gap: ${events === 0 ? "nothing was missed" : events === 1 ? "1 missed message fetched" : `${events} missed messages fetched`}`,
     snapshot: "Back, with a fresh picture: what was missed is no longer kept",
     refused: "Live data refused",
     slow: "This browser could not keep up, so the server cut the line. Coming back",

@@ -10,6 +10,8 @@ export interface Format {
   duration: (ms: number) => string;
   time: (at: number) => string;
   timeOfDay: (at: number) => string;
+  /** To the minute. */
+  hour: (at: number) => string;
   date: (at: number) => string;
   day: (at: number) => string;
   /** "now", "3 minutes ago", "in 2 days". */
@@ -38,6 +40,7 @@ export function formatFor(locale: string, compass: readonly string[]): Format {
   const [hours, minutes, seconds] = [unit("hour"), unit("minute"), unit("second")];
   const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "medium" });
   const clock = new Intl.DateTimeFormat(locale, { timeStyle: "medium" });
+  const hour = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
   const date = new Intl.DateTimeFormat(locale, { dateStyle: "medium" });
   const day = new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric", month: "short", year: "numeric" });
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
@@ -60,6 +63,7 @@ export function formatFor(locale: string, compass: readonly string[]): Format {
     },
     time: (at) => dateTime.format(at),
     timeOfDay: (at) => clock.format(at),
+    hour: (at) => hour.format(at),
     date: (at) => date.format(at),
     day: (at) => day.format(at),
     ago: (at, now) => {

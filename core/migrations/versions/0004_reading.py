@@ -1,4 +1,4 @@
-"""Reading telemetry through the API: what rollups lack, last values of metrics, a tenant's events by time and its version."""
+"""Reading through the API: what rollups lack, last values of metrics, a tenant's events by time and its version."""
 
 from core.migrations import run
 

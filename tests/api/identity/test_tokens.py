@@ -239,6 +239,8 @@ async def test_a_session_ends_when_its_user_is_disabled_demoted_or_gets_another_
         with pytest.raises(InvalidToken):
             await service.by_session(cookie)
         assert await service.still_valid([session.principal]) == [False]
+    _, again, _ = await service.logins.login(user.email, PASSWORD, ACME, ip="192.0.2.1")
+    assert await service.still_valid([again.principal, session.principal]) == [True, False]
 
 
 async def test_what_was_valid_is_asked_again_for_each_kind(service: IdentityService, clock: HeldClock):
