@@ -11,8 +11,8 @@ import pytest
 
 from cli.stack.process import free_port
 from shadow.service import ShadowService
-from sim.link import Credentials, LinkOptions
 from sim.duties.twin import Twin, applied
+from sim.link import Credentials, LinkOptions
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.conftest import DatabaseUrls
 from tests.faults import until
