@@ -26,6 +26,20 @@ class Scope(enum.StrEnum):
     DEAD_LETTERS_READ = "dead_letters:read"
     DEAD_LETTERS_WRITE = "dead_letters:write"
     LIVE_READ = "live:read"
+    SITES_READ = "sites:read"
+    SITES_WRITE = "sites:write"
+    TRIPS_READ = "trips:read"
+    TRIPS_WRITE = "trips:write"
+    ALERTS_READ = "alerts:read"
+    ALERTS_WRITE = "alerts:write"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
+    SHADOWS_READ = "shadows:read"
+    SHADOWS_WRITE = "shadows:write"
+    COMMANDS_READ = "commands:read"
+    COMMANDS_SEND = "commands:send"
+    COMMANDS_APPROVE = "commands:approve"
+    COMMANDS_WRITE = "commands:write"
 
 
 class Role(enum.StrEnum):
@@ -39,8 +53,27 @@ class Role(enum.StrEnum):
     SITE = "site"
 
 
-_VIEWER = frozenset({Scope.DEVICES_READ, Scope.TELEMETRY_READ, Scope.EVENTS_READ, Scope.LIVE_READ})
-_DISPATCHER = _VIEWER | {Scope.DEAD_LETTERS_READ}
+_VIEWER = frozenset(
+    {
+        Scope.DEVICES_READ,
+        Scope.TELEMETRY_READ,
+        Scope.EVENTS_READ,
+        Scope.LIVE_READ,
+        Scope.SITES_READ,
+        Scope.TRIPS_READ,
+        Scope.ALERTS_READ,
+        Scope.SHADOWS_READ,
+        Scope.COMMANDS_READ,
+    }
+)
+_DISPATCHER = _VIEWER | {
+    Scope.DEAD_LETTERS_READ,
+    Scope.SITES_WRITE,
+    Scope.TRIPS_WRITE,
+    Scope.ALERTS_WRITE,
+    Scope.SHADOWS_WRITE,
+    Scope.COMMANDS_SEND,
+}
 _TENANT_ADMIN = frozenset(Scope) - {Scope.TENANTS_READ, Scope.TENANTS_WRITE}
 
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
@@ -50,8 +83,8 @@ ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.VIEWER: _VIEWER,
     # The most an integration can be given; it has what its client was granted of these.
     Role.INTEGRATION: _TENANT_ADMIN - {Scope.USERS_READ, Scope.USERS_WRITE, Scope.CLIENTS_READ, Scope.CLIENTS_WRITE},
-    # A supplier: live positions and tracks of the truck that is on its way to his site, and nothing else.
-    Role.SITE: frozenset({Scope.LIVE_READ}),
+    # A supplier: the truck that is on its way to his site, while it is, and the alerts of that; nothing else.
+    Role.SITE: frozenset({Scope.LIVE_READ, Scope.TRIPS_READ, Scope.ALERTS_READ}),
 }
 
 

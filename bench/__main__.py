@@ -2,7 +2,7 @@ import sys
 
 from rich.console import Console
 
-from bench import console, eta, growth, idle, ingest, live, rest, revoke
+from bench import console, eta, growth, idle, ingest, live, rest, revoke, shadow
 from core import logs
 
 BENCHMARKS = {
@@ -10,6 +10,7 @@ BENCHMARKS = {
     "growth": growth.main,
     "idle": idle.main,
     "revoke": revoke.main,
+    "shadow": shadow.main,
     "live": live.main,
     "rest": rest.main,
     "console": console.main,

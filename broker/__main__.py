@@ -41,7 +41,9 @@ async def main() -> None:
             tell=link.tell,
             clock=utc_now,
         )
-        worker = Worker(group="broker", handlers=handlers(control), bus=bus, database=database, settings=loaded.bus)
+        worker = Worker(
+            group="broker", handlers=handlers(control, link.send), bus=bus, database=database, settings=loaded.bus
+        )
         structlog.get_logger().info("broker.watching", log=str(folder / "mosquitto.log"))
         try:
             await until_stopped(watch.run(), link.run(), keep_revocations(control), worker.run())

@@ -12,6 +12,7 @@ from core import topics
 
 INGEST = "svc-ingest"
 BROKER = "svc-broker"
+SHADOW = "svc-shadow"
 
 
 class Action(enum.Enum):
@@ -52,6 +53,12 @@ _JOBS = "$aws/things/{thing}/jobs"
 _EXECUTION = "$aws/commands/things/{thing}/executions/+"
 _ANSWERS = ("accepted", "rejected")
 
+_SHADOW_REQUESTS = tuple(f"{shadow}/{verb}" for shadow in _SHADOW for verb in _VERBS)
+_SHADOW_ANSWERS = (
+    *(f"{shadow}/{verb}/{answer}" for shadow in _SHADOW for verb in _VERBS for answer in _ANSWERS),
+    *(f"{shadow}/update/{news}" for shadow in _SHADOW for news in ("delta", "documents")),
+)
+
 # AWS IoT lets a policy grant a device the answer topics too; here it may only ask, so that it cannot forge an answer.
 DEVICE = Rights(
     writes=(
@@ -61,7 +68,7 @@ DEVICE = Rights(
         f"{topics.BASIC_INGEST}+/{topics.ROOT}/{{thing}}/telemetry",
         f"{topics.BASIC_INGEST}+/{topics.ROOT}/{{thing}}/telemetry/+",
         f"{topics.BASIC_INGEST}+/{topics.ROOT}/{{thing}}/event",
-        *(f"{shadow}/{verb}" for shadow in _SHADOW for verb in _VERBS),
+        *_SHADOW_REQUESTS,
         f"{_JOBS}/get",
         f"{_JOBS}/start-next",
         f"{_JOBS}/+/get",
@@ -71,8 +78,7 @@ DEVICE = Rights(
     ),
     reads=(
         f"{topics.ROOT}/{{thing}}/ack",
-        *(f"{shadow}/{verb}/{answer}" for shadow in _SHADOW for verb in _VERBS for answer in _ANSWERS),
-        *(f"{shadow}/update/{news}" for shadow in _SHADOW for news in ("delta", "documents")),
+        *_SHADOW_ANSWERS,
         f"{_JOBS}/notify",
         f"{_JOBS}/notify-next",
         *(f"{_JOBS}/{verb}/{answer}" for verb in ("get", "start-next", "+/get", "+/update") for answer in _ANSWERS),
@@ -90,9 +96,16 @@ def _of_any_device(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(pattern.format(thing="+") for pattern in patterns)
 
 
+# Those whose sessions keep devices' messages while they are away: what they read stands as patterns.
+_DURABLE = (INGEST, SHADOW)
+
 # Certificates of the service authority are issued for these names and no others.
 SERVICES: Mapping[str, Rights] = {
-    INGEST: Rights(writes=(topics.ack("+"),), reads=_of_any_device(DEVICE.writes)),
+    INGEST: Rights(
+        writes=(topics.ack("+"),),
+        reads=_of_any_device(tuple(pattern for pattern in DEVICE.writes if pattern not in _SHADOW_REQUESTS)),
+    ),
+    SHADOW: Rights(writes=_of_any_device(_SHADOW_ANSWERS), reads=_of_any_device(_SHADOW_REQUESTS)),
     BROKER: Rights(
         writes=(*_of_any_device(DEVICE.reads), topics.presence("+", "connected"), topics.presence("+", "disconnected")),
         reads=("$SYS/broker/#", topics.presence("+", "+")),
@@ -166,15 +179,17 @@ def device_acl() -> str:
 def service_acl() -> str:
     """Mosquitto's ACL file for the service listener.
 
-    What ingest reads stands as patterns and is denied to the other users by name. Rights under `user` are forgotten
-    for a session that is offline when Mosquitto reloads, which would discard acknowledged messages in silence; patterns
-    hold. Mosquitto warns once for each pattern that it has neither %c nor %u: that is meant.
+    What ingest and the services with a desk read stands as patterns and is denied to the other users by name. Rights
+    under `user` are forgotten for a session that is offline when Mosquitto reloads, which would discard acknowledged
+    messages in silence; patterns hold. Mosquitto warns once for each pattern that it has neither %c nor %u: that is
+    meant.
     """
-    lines = [f"pattern read {pattern}" for pattern in SERVICES[INGEST].reads]
+    kept = [pattern for name in _DURABLE for pattern in SERVICES[name].reads]
+    lines = [f"pattern read {pattern}" for pattern in kept]
     for name, rights in SERVICES.items():
         lines.append(f"user {name}")
-        if name != INGEST:
-            lines += [f"topic deny {pattern}" for pattern in SERVICES[INGEST].reads]
+        lines += [f"topic deny {pattern}" for pattern in kept if pattern not in rights.reads]
+        if name not in _DURABLE:
             lines += [f"topic read {pattern}" for pattern in rights.reads]
         lines += [f"topic write {pattern}" for pattern in rights.writes]
     return _lines(*lines)

@@ -19,7 +19,7 @@ from core import outbox, topics
 from core.clock import Clock, epoch_ms
 from core.db import Database, DatabaseUnavailable
 from core.errors import MilkrunError
-from core.events import DeviceConnected, DeviceDisconnected, Event
+from core.events import DeviceConnected, DeviceDisconnected, Event, Issued
 from core.metrics import READY
 from core.mqtt import ConnectionLost, ConnectOptions, MqttConnection, keep_connected, tls_context
 from core.settings import MqttSettings
@@ -32,11 +32,13 @@ KICKS = Counter("milkrun_broker_kicks_total", "Live sessions cut", ["reason"])
 KICK_FAILURES = Counter("milkrun_broker_kick_failures_total", "Sessions that could not be cut")
 DROPPING = Counter("milkrun_broker_dropping_total", "Times the broker began to discard messages for a client")
 UNTOLD = Counter("milkrun_broker_presence_untold_total", "Presence events that could not be published over MQTT")
+SENT = Counter("milkrun_broker_sent_total", "Messages of other services published to devices")
 LISTS_REFUSED = Counter("milkrun_broker_revocation_lists_refused_total", "Revocation lists that could not be installed")
 
 RESTART_GRACE_S = 30.0  # devices come back with growing pauses after the broker was away
 _READ_EVERY_S = 0.05
 _LIST_EVERY_S = 0.25
+_SEND_AGAIN_S = 0.2
 _log = structlog.get_logger()
 
 type Tell = Callable[[str, bytes], Awaitable[None]]
@@ -272,6 +274,7 @@ class Link:
         self._settings = settings
         self._tls = tls_context(settings.ca_file, settings.cert_file, settings.key_file)
         self._connection: MqttConnection | None = None
+        self._is_up = asyncio.Event()
 
     async def open(self, client_id: str) -> MqttConnection:
         """A clean connection under `client_id`. Raises ConnectionLost, Refused, TimeoutError."""
@@ -291,6 +294,21 @@ class Link:
             raise ConnectionLost("the broker service has no connection to the broker")
         await self._connection.publish(topic, payload)
 
+    async def send(self, messages: Sequence[Issued]) -> None:
+        """Publish `messages` in order, QoS 1, once there is a connection, and again where it broke off."""
+        while True:
+            await self._is_up.wait()
+            connection = self._connection
+            if connection is None:
+                continue
+            try:
+                await asyncio.gather(*(connection.publish(each.topic, each.payload) for each in messages))
+            except ConnectionLost:
+                await asyncio.sleep(_SEND_AGAIN_S)
+            else:
+                SENT.inc(len(messages))
+                return
+
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
         await keep_connected(
@@ -302,11 +320,13 @@ class Link:
 
     async def _hold(self, connection: MqttConnection) -> None:
         self._connection = connection
+        self._is_up.set()
         READY.set(1)
         try:
             await connection.lost
         finally:
             READY.set(0)
+            self._is_up.clear()
             self._connection = None
 
 

@@ -24,7 +24,7 @@ REFUSED = Counter("milkrun_bus_refused_total", "Publications refused, the stream
 _UNREAD_TAIL = 50
 """Entries kept for a group that may come, while nobody reads: an entry of a full batch has some 30 kB."""
 
-STREAMS = ("telemetry", "device")
+STREAMS = ("telemetry", "device", "outbound", "trip", "notice", "command")
 
 
 class BusUnavailable(Unavailable):

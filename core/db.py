@@ -6,7 +6,7 @@ sets for one transaction only; without it a query sees no rows.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString, Self
@@ -79,6 +79,7 @@ class Database:
             # A cancelled request may hand back a connection in the middle of things; it is checked before reuse.
             check=AsyncConnectionPool.check_connection,
         )
+        self._url = url
         self._where = redact(url)
         self._tenant_most = tenant_most
         self._turns: WeakValueDictionary[TenantId, asyncio.Semaphore] = WeakValueDictionary()
@@ -120,6 +121,20 @@ class Database:
             raise ValueError("unscoped() needs a reason")
         async with self._transaction() as conn:
             yield Tx(conn)
+
+    async def listen(self, channel: LiteralString, wake: Callable[[], None]) -> None:
+        """Call `wake` at each NOTIFY of `channel` until cancelled, on a connection of its own.
+
+        Raises DatabaseUnavailable when that ends; what was notified meanwhile is not told.
+        """
+        try:
+            async with await AsyncConnection.connect(self._url, autocommit=True, application_name="milkrun") as conn:
+                await conn.execute(f"LISTEN {channel}")
+                wake()
+                async for _ in conn.notifies():
+                    wake()
+        except OperationalError as error:
+            raise DatabaseUnavailable(f"{self._where} does not answer: {error}") from error
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:

@@ -97,6 +97,121 @@ class DeviceDisconnected(ThingEvent, frozen=True, kw_only=True):
     reason: str
 
 
+class Issued(msgspec.Struct, frozen=True, array_like=True):
+    """A message for a device's topic, QoS 1."""
+
+    topic: str
+    payload: bytes
+
+
+class MessagesIssued(ThingEvent, frozen=True, kw_only=True):
+    """A service has said something to a thing's topics, in this order; the broker service publishes it.
+
+    At least once: a process that died in between has it published again.
+    """
+
+    stream: ClassVar[str] = "outbound"
+
+    messages: list[Issued]
+
+
+class TripEvent(Event, frozen=True, kw_only=True):
+    """Something about one trip; all of a trip's events come in order."""
+
+    stream: ClassVar[str] = "trip"
+
+    tenant: str
+    trip: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.tenant}:{self.trip}"
+
+
+class TripChanged(TripEvent, frozen=True, kw_only=True):
+    """Planned, reassigned, begun, ended: `state` is one of planned, under_way, done, abandoned. `at` epoch ms."""
+
+    state: str
+    device: str | None
+    at: int
+
+
+class StopChanged(TripEvent, frozen=True, kw_only=True):
+    """`state` is one of planned, arrived, served, skipped. `at` epoch ms by the device's clock."""
+
+    stop: str
+    site: str
+    state: str
+    at: int
+
+
+class ArrivalEstimate(msgspec.Struct, frozen=True, array_like=True):
+    """When one stop is reached. Epoch ms."""
+
+    stop: str
+    site: str
+    eta: int
+    p10: int
+    p50: int
+    p90: int
+
+
+class ArrivalsEstimated(TripEvent, frozen=True, kw_only=True):
+    """New arrival times of the stops ahead of a trip, what they rest on, and from how old a position."""
+
+    device: str
+    made_at: int
+    method: str
+    reason: str
+    age_s: float
+    is_on_route: bool
+    progress_m: float
+    arrivals: list[ArrivalEstimate]
+
+
+class AlertRaised(TripEvent, frozen=True, kw_only=True):
+    """People at a stop are to be told; once for each (trip, stop, kind).
+
+    `kind`: 10min, 5min, delayed, started, arrived, skipped, missed. `eta` and `at` epoch ms; `eta` None where there is
+    nothing to expect.
+    """
+
+    alert: str
+    stop: str
+    site: str
+    kind: str
+    device: str
+    at: int
+    eta: int | None
+
+
+class NoticePosted(Event, frozen=True, kw_only=True):
+    """Something new stands in an inbox. `recipient` is whose."""
+
+    stream: ClassVar[str] = "notice"
+
+    tenant: str
+    notice: str
+    recipient: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.tenant}:{self.recipient}"
+
+
+class CommandChanged(ThingEvent, frozen=True, kw_only=True):
+    """An execution of a command on this thing is in another state. `at` epoch ms."""
+
+    stream: ClassVar[str] = "command"
+
+    execution: str
+    command: str
+    state: str
+    version: int
+    at: int
+    detail: str = ""
+
+
 AnyEvent = (
     TelemetryReceived
     | DeviceReported
@@ -107,6 +222,13 @@ AnyEvent = (
     | CertificateRevoked
     | DeviceConnected
     | DeviceDisconnected
+    | MessagesIssued
+    | TripChanged
+    | StopChanged
+    | ArrivalsEstimated
+    | AlertRaised
+    | NoticePosted
+    | CommandChanged
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

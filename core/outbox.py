@@ -34,35 +34,55 @@ async def add(tx: Tx, news: Sequence[events.Event]) -> None:
     """Announce `news` if and only if `tx` commits."""
     if news:
         entries = [Entry(event.stream, event.key, events.encode(event)) for event in news]
-        await tx.execute("INSERT INTO outbox (entries) VALUES (%s)", (pack(entries),))
+        # The relay is woken by the commit, so that news does not wait for its next look.
+        await tx.execute(
+            "WITH added AS (INSERT INTO outbox (entries) VALUES (%s)) SELECT pg_notify('milkrun_outbox', '')",
+            (pack(entries),),
+        )
 
 
 class Relay:
     """Publishes waiting outbox rows in order of their ids, oldest first.
 
     A row is left alone until it is due: a writer that announces its own right after commit (ingest) sets it some
-    seconds ahead, and so keeps the relay for what a crash or an outage of the bus left behind.
+    seconds ahead, and so keeps the relay for what a crash or an outage of the bus left behind. `add` wakes the relay;
+    `every_s` is how long a row may wait for which nobody did, or whose call was lost.
     """
 
     def __init__(self, database: Database, bus: Bus, *, every_s: float = 0.1) -> None:
         self._database = database
         self._bus = bus
         self._every_s = every_s
+        self._called = asyncio.Event()
 
     async def run(self) -> None:
         """Relay until cancelled; an outage of database or bus is waited out, with one log line."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._relay())
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._database.listen("milkrun_outbox", self._called.set)
+            await asyncio.sleep(1.0)
+
+    async def _relay(self) -> None:
         silent = False
         while True:
+            self._called.clear()
             try:
                 moved = await self.relay_once()
                 silent = False
             except (BusUnavailable, DatabaseUnavailable) as error:
-                moved = 0
                 if not silent:
                     _log.warning("outbox.waiting", error=str(error))
                 silent = True
-            if moved == 0:
                 await asyncio.sleep(self._every_s)
+                continue
+            if moved == 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._called.wait(), self._every_s)
 
     async def count(self) -> None:
         """Keep the gauge of waiting rows true until cancelled."""

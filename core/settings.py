@@ -124,6 +124,18 @@ class TelemetrySettings(_Group):
     maintenance_every_s: float = Field(60.0, gt=0, description="pause between maintenance runs (native partitions)")
 
 
+class ShadowSettings(_Group):
+    batch_requests: int = Field(500, ge=1, le=10_000, description="shadow requests a transaction takes at most")
+    batch_wait_ms: int = Field(5, ge=0, le=1000, description="a request waits for others at most this long")
+    receive_maximum: int = Field(
+        4000, ge=1, le=65_535, description="unanswered requests the broker may send ahead, all devices together"
+    )
+    inflight: int = Field(10, ge=1, le=16, description="unanswered requests of one device; more are refused (429)")
+    document_bytes: int = Field(
+        8192, ge=256, le=65_536, description="desired and reported together, as JSON without metadata (AWS IoT: 8 KB)"
+    )
+
+
 class ApiSettings(_Group):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: Port = Field(8080, description="port the API listens on")
@@ -217,6 +229,7 @@ class Settings(BaseSettings):
     provisioning: ProvisioningSettings = Field(default_factory=ProvisioningSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    shadow: ShadowSettings = Field(default_factory=ShadowSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     live: LiveSettings = Field(default_factory=LiveSettings)

@@ -4,6 +4,7 @@ A device speaks below its own thing name, which is one whole topic level, so one
 """
 
 import enum
+import re
 from dataclasses import dataclass
 
 from core.errors import Invalid
@@ -100,3 +101,61 @@ def ingest_filters() -> tuple[str, ...]:
 def shared(group: str, topic_filter: str) -> str:
     """A shared subscription: each message goes to one member of the group."""
     return f"$share/{group}/{topic_filter}"
+
+
+class ShadowVerb(enum.Enum):
+    """What a device may ask of a shadow; the value is the topic's last level."""
+
+    GET = "get"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowRequest:
+    """What a shadow request's topic says. `name` is empty for the classic shadow."""
+
+    thing: Thing
+    name: str
+    verb: ShadowVerb
+
+
+_SHADOW_NAME = re.compile(r"[$a-zA-Z0-9:_-]{1,64}\Z")
+_SHADOW_VERBS = {verb.value: verb for verb in ShadowVerb}
+
+
+def is_shadow_name(name: str) -> bool:
+    """Whether AWS IoT allows it as the name of a named shadow."""
+    return _SHADOW_NAME.match(name) is not None
+
+
+def parse_shadow(topic: str) -> ShadowRequest:
+    """Read a shadow request's topic. Raises InvalidTopic.
+
+    >>> parse_shadow("$aws/things/acme:truck-17/shadow/name/milk/update").name
+    'milk'
+    """
+    levels = topic.split("/")
+    classic = len(levels) == 5
+    if not (classic or (len(levels) == 7 and levels[4] == "name")) or [*levels[:2], levels[3]] != _SHADOW_LEVELS:
+        raise InvalidTopic(f"topic {topic[:200]!r} is not $aws/things/<thing>/shadow[/name/<name>]/<verb>")
+    verb, name = _SHADOW_VERBS.get(levels[-1]), "" if classic else levels[5]
+    if verb is None or not (classic or is_shadow_name(name)):
+        raise InvalidTopic(f"topic {topic[:200]!r} names no shadow or none of get, update, delete")
+    try:
+        return ShadowRequest(Thing.parse(levels[2]), name, verb)
+    except InvalidName as error:
+        raise InvalidTopic(str(error)) from error
+
+
+_SHADOW_LEVELS = ["$aws", "things", "shadow"]
+
+
+def shadow(thing: Thing | str, name: str, rest: str) -> str:
+    """A topic of the shadow `name` (empty: the classic one), such as `rest` = `update/delta`."""
+    return f"$aws/things/{thing}/shadow/name/{name}/{rest}" if name else f"$aws/things/{thing}/shadow/{rest}"
+
+
+def shadow_filters() -> tuple[str, ...]:
+    """The filters that together match every device's shadow requests, and none of the answers."""
+    return tuple(shadow("+", name, verb.value) for name in ("", "+") for verb in ShadowVerb)

@@ -33,6 +33,7 @@ SERVICES = (
     Service("provisioning", "provisioning", ("milkrun_app", "milkrun_operator")),
     Service("broker", "broker", ("milkrun_operator",), "svc-broker"),
     Service("ingest", "ingest", ("milkrun_ingest",), "svc-ingest"),
+    Service("shadow", "shadow", ("milkrun_app", "milkrun_operator"), "svc-shadow"),
     Service(API, "api", ("milkrun_app", "milkrun_ingest", "milkrun_operator")),
 )
 

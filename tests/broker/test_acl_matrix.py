@@ -18,7 +18,7 @@ pytestmark = pytest.mark.mosquitto
 NOT_AUTHORIZED = 0x87
 THING, SIBLING, FOREIGNER = "acme:t1", "acme:t2", "other:t1"
 DEVICES = (THING, SIBLING, FOREIGNER)
-SERVICES = (policy.INGEST, policy.BROKER)
+SERVICES = (policy.INGEST, policy.BROKER, policy.SHADOW)
 
 # Every class of topic there is, as it looks for THING, and some that are nobody's.
 TOPICS = (

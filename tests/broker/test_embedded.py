@@ -58,13 +58,14 @@ def test_rights_are_those_of_the_policy(embedded: EmbeddedRunner, fleet: Fleet, 
 
 def test_messages_arrive_and_only_where_they_may(embedded: EmbeddedRunner, fleet: Fleet) -> None:
     with _open(fleet, policy.INGEST) as ingest, _open(fleet, THING) as device, _open(fleet, SIBLING) as sibling:
-        assert ingest.subscribe("dt/milkrun/+/telemetry", "$aws/things/+/shadow/update") == [1, 1]
+        assert ingest.subscribe("dt/milkrun/+/telemetry", "$aws/things/+/jobs/start-next") == [1, 1]
+        assert ingest.subscribe("$aws/things/+/shadow/update") == [0x80]
         assert ingest.subscribe("$share/g/dt/milkrun/+/event") == [0x80]
         for nosy in ("#", "dt/milkrun/+/telemetry", "$share/g/#", TELEMETRY):
             assert sibling.subscribe(nosy) == [0x80]
         device.subscribe(f"dt/milkrun/{THING}/ack")
         device.publish(TELEMETRY, b"fix")
-        device.publish(f"$aws/things/{THING}/shadow/update", b"state")
+        device.publish(f"$aws/things/{THING}/jobs/start-next", b"state")
         assert ingest.payloads(10.0, until=2) == [b"fix", b"state"]
         ingest.publish(f"dt/milkrun/{THING}/ack", b"durable")
         assert device.payloads(10.0, until=1) == [b"durable"]

@@ -53,6 +53,7 @@ class Watched:
                 protocol=4 if is_embedded else 5,
             )
         )
+        self.send = self._link.send
         self.control = BrokerControl(self._link.open, None if is_embedded else mosquitto.config.revocations)
         self.told: list[tuple[str, dict[str, object]]] = []
 
@@ -236,7 +237,7 @@ class TestRevocation:
         await asyncio.sleep(0.2)
         revoked_at = time.monotonic()
         watched.fleet.devices.bar(watched.fleet.credentials(THING, watched.fleet.devices), reason)
-        handle = handlers(watched.control)[type(event)]
+        handle = handlers(watched.control, watched.send)[type(event)]
         await handle(event, Delivery("device", "1-1", b"", 1))
         last_accepted_at = await stubborn
         assert last_accepted_at - revoked_at < 5.0
@@ -245,7 +246,7 @@ class TestRevocation:
 
     async def test_a_suspended_device_comes_back_when_it_is_active_again(self, watched: Watched) -> None:
         credentials = watched.fleet.credentials(THING, watched.fleet.devices)
-        on_status = handlers(watched.control)[DeviceStatusChanged]
+        on_status = handlers(watched.control, watched.send)[DeviceStatusChanged]
         watched.fleet.devices.bar(credentials, ReasonFlags.certificate_hold)
         await on_status(DeviceStatusChanged(thing=THING, status="suspended"), Delivery("device", "1-1", b"", 1))
         with pytest.raises(Closed):
@@ -267,7 +268,7 @@ class TestRevocation:
         event = CertificateRevoked(thing=THING, serial="1", reason="key_compromise")
         for _ in range(2):
             watched.fleet.devices.write_list()
-            await handlers(watched.control)[CertificateRevoked](event, Delivery("device", "1-1", b"", 1))
+            await handlers(watched.control, watched.send)[CertificateRevoked](event, Delivery("device", "1-1", b"", 1))
         back = [await _connected(watched.fleet, name, clean=False, expiry_s=600) for name in names]
         await asyncio.sleep(3.0)
         for client in back:
@@ -406,7 +407,9 @@ class TestTheSameOnTheEmbeddedBroker:
         client.connect(THING)
         fleet.devices.bar(fleet.credentials(THING, fleet.devices))
         event = CertificateRevoked(thing=THING, serial="1", reason="key_compromise")
-        await handlers(watched_embedded.control)[CertificateRevoked](event, Delivery("device", "1-1", b"", 1))
+        await handlers(watched_embedded.control, watched_embedded.send)[CertificateRevoked](
+            event, Delivery("device", "1-1", b"", 1)
+        )
         assert await asyncio.to_thread(client.is_cut_within, 5.0)
         with pytest.raises(Closed), fleet.device(THING, protocol=4) as again:
             again.connect(THING)

@@ -194,3 +194,24 @@ async def test_a_redis_that_was_killed_is_bus_unavailable_everywhere_and_back_wh
 
 def test_every_stream_of_an_event_is_one_the_bus_trims():
     assert {event.stream for event in events.AnyEvent.__args__} <= set(STREAMS)
+
+
+async def test_trimming_bears_that_entries_are_acknowledged_meanwhile(bus):
+    key = stream_key("device", 0)
+    await bus.join(key, GROUP)
+    is_over = asyncio.Event()
+
+    async def read() -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            await bus.publish(entries(str(number).encode()))
+            for delivery in await bus.read(key, GROUP, "a", most=50, wait_ms=20):
+                assert delivery.body == str(number).encode()
+                await bus.acknowledge(key, GROUP, [delivery.id])
+
+    reading = asyncio.create_task(read())
+    for _ in range(300):
+        await bus.trim()
+    is_over.set()
+    await reading

@@ -62,6 +62,18 @@ async def test_the_relay_publishes_in_order_and_deletes_what_it_published(app_db
     assert await waiting(ingest_db) == 0
 
 
+async def test_a_commit_wakes_the_relay_which_does_not_wait_for_its_next_look(app_db, ingest_db, bus, redis_url):
+    relay = asyncio.create_task(outbox.Relay(ingest_db, bus, every_s=3600).run())
+    for n in range(3):
+        async with app_db.tenant(ACME) as tx:
+            await outbox.add(tx, [news(n)])
+        async with asyncio.timeout(30):
+            while len(await published(redis_url)) <= n:  # noqa: ASYNC110  Redis tells nobody
+                await asyncio.sleep(0.01)
+    relay.cancel()
+    await asyncio.gather(relay, return_exceptions=True)
+
+
 async def test_a_row_that_is_not_due_is_left_to_its_writer(ingest_db, bus, redis_url):
     entries = outbox.pack([Entry("device", "k", events.encode(news(1)))])
     async with ingest_db.unscoped(reason="as ingest writes it") as tx:

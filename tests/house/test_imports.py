@@ -12,7 +12,11 @@ from tests.house.tree import ROOT, imports, plant, sources
 
 # A technology, the modules that mean it, and the places (path prefixes) that may use it.
 DOORS = {
-    "MQTT": (("core.mqtt", "amqtt", "aiomqtt", "paho"), ("core/mqtt/", "broker/", "ingest/", "sim/")),
+    # A service that answers devices sits at a desk of its own (docs/adr/0017): its handlers and its process, no more.
+    "MQTT": (
+        ("core.mqtt", "amqtt", "aiomqtt", "paho"),
+        ("core/mqtt/", "broker/", "ingest/", "sim/", "shadow/handlers.py", "shadow/process.py"),
+    ),
     "HTTP serving": (
         ("fastapi", "starlette", "uvicorn", "granian", "aiohttp.web", "http.server", "wsgiref", "socketserver"),
         ("api/",),
@@ -102,7 +106,7 @@ def test_the_contracts_of_who_imports_whom_are_kept():
     ],
 )
 def test_an_import_against_the_contracts_is_found(tmp_path, file, line):
-    for name in ("core", "broker", "provisioning", "ingest", "eta", "sim", "cli"):
+    for name in ("core", "broker", "provisioning", "ingest", "shadow", "commands", "eta", "notify", "sim", "cli"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / file).open("a") as target:

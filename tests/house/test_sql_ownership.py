@@ -23,6 +23,7 @@ OWNERS = {
     "position": "ingest",
     "metric": "ingest",
     "presence": "broker",
+    "shadow": "shadow",
     "dead_letter": "core",
     "outbox": "core",
     "user_account": "api",
@@ -40,6 +41,9 @@ READERS = {
     ("api", "certificate"): "a list of devices says whose certificate is about to end",
     ("ingest", "tenant"): "which names exist, and how long each tenant keeps its rows",
     ("ingest", "device"): "ingest refuses unknown and suspended things at each message; an event would come too late",
+    ("shadow", "device"): "a device that is unknown or out of service is refused at each request",
+    ("shadow", "device_state"): "the last known state is made of it when somebody asks, at no write",
+    ("shadow", "presence"): "as device_state: online or since when not",
     ("broker", "device"): "presence of unknown things is not kept, and the guard cuts those out of service",
     ("broker", "certificate"): "the guard cuts a session whose certificates were all revoked while it was down",
     ("api", "device"): "lists, and snapshots of live streams: one query over registry and last state",
@@ -49,6 +53,7 @@ READERS = {
 WRITERS = {
     ("ingest", "dead_letter"): "letters are listed, marked replayed and expired where telemetry is",
     ("ingest", "outbox"): "the batch's own news, in its transaction, with a due time of its own",
+    ("shadow", "outbox"): "as ingest: the desk tells its news itself, and the relay what it left behind",
 }
 _TABLE = re.compile(
     r"\b(?P<verb>INSERT\s+INTO|UPDATE|DELETE\s+FROM|FROM|JOIN|COPY|TRUNCATE)\s+(?:telemetry\.)?(?P<table>\w+)",
@@ -151,4 +156,4 @@ def test_the_map_of_owners_knows_every_table():
 
 
 def test_a_table_without_an_owner_is_found():
-    assert unowned("CREATE TABLE shadow (\n) ;\nCREATE TABLE telemetry.track (\n)") == {"shadow", "track"}
+    assert unowned("CREATE TABLE round (\n) ;\nCREATE TABLE telemetry.track (\n)") == {"round", "track"}

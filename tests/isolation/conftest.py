@@ -23,6 +23,8 @@ INSERT INTO device_event (tenant_id, device_id, ts, boot, seq, type, data, recei
 INSERT INTO dead_letter (tenant_id, source, topic, reason, detail, payload, digest)
     VALUES (%(t)s, 'mqtt', 't', 'bad_topic', 'd', 'p', 'd');
 INSERT INTO outbox (entries) VALUES ('');
+INSERT INTO shadow (tenant_id, device_id, name, version, is_deleted, desired, reported, stamps, recent, updated_at)
+    VALUES (%(t)s, 'truck-1', '', 1, false, '{}', '{}', '{}', '{}', now());
 """
 _ACCESS = """
 INSERT INTO user_account (tenant_id, user_id, email, name, role, password_hash, created_at, updated_at)

@@ -18,7 +18,7 @@ from tests.migrations.schema import describe
 
 pytestmark = pytest.mark.db
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 OWNER = "milkrun_test_plain_owner"
 
 
