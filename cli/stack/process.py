@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ LOOPBACK = "127.0.0.1"
 LOG_LIMIT_BYTES = 16 * 1024 * 1024
 _TAIL_BYTES = 16 * 1024
 _PORT_TRIES = 3
+_given: deque[int] = deque(maxlen=256)
 _LAUNCHER = str(Path(__file__).with_name("launch.py"))
 
 
@@ -179,10 +181,14 @@ def wheel_folder(package: str) -> Path:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody holds at this moment."""
-    with socket.socket() as sock:
-        sock.bind((LOOPBACK, 0))
-        return int(sock.getsockname()[1])
+    """A TCP port on loopback that nobody holds now, and none of the last ones given, whose takers may be to come."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind((LOOPBACK, 0))
+            port = int(sock.getsockname()[1])
+        if port not in _given:
+            _given.append(port)
+            return port
 
 
 def claim_port(port: int, what: str, option: str, *, preferred: int = 0) -> int:
