@@ -50,13 +50,22 @@ class Fleet:
         self._routes: dict[str, Route] = {}
         self._drawn: dict[str, int] = {}
 
-    def add_route(self, route_id: str, stops: Sequence[Stop], shape: Sequence[tuple[float, float]] = ()) -> None:
-        """Declare a route by its stops and, where it is known, its road as (latitude, longitude)."""
+    def add_route(
+        self,
+        route_id: str,
+        stops: Sequence[Stop],
+        shape: Sequence[tuple[float, float]] = (),
+        shape_s: Sequence[float] = (),
+    ) -> None:
+        """Declare a route by its stops and, where it is known, its road as (latitude, longitude).
+
+        `shape_s`: driving seconds from the road's beginning to each of its points, where a routing engine told them.
+        """
         self._stops[route_id] = tuple(stops)
         self._routes.pop(route_id, None)
         self._drawn.pop(route_id, None)
         if shape:
-            self._routes[route_id] = drawn(route_id, stops, shape)
+            self._routes[route_id] = drawn(route_id, stops, shape, shape_s)
 
     def route(self, route_id: str) -> Route:
         """The snapshot that trips are followed on: the shape, or what was learned of the road so far."""

@@ -66,6 +66,11 @@ class Line:
 
 def simplified(points: Sequence[tuple[float, float]], tolerance_m: float) -> list[tuple[float, float]]:
     """The polyline with the vertices that lie within the tolerance of it left out (Douglas-Peucker)."""
+    return [points[i] for i in kept(points, tolerance_m)]
+
+
+def kept(points: Sequence[tuple[float, float]], tolerance_m: float) -> list[int]:
+    """Which vertices `simplified` keeps, by index."""
     keep = {0, len(points) - 1}
     spans = [(0, len(points) - 1)]
     while spans:
@@ -86,4 +91,4 @@ def simplified(points: Sequence[tuple[float, float]], tolerance_m: float) -> lis
         if at > 0:
             keep.add(at)
             spans += [(first, at), (at, last)]
-    return [points[i] for i in sorted(keep)]
+    return sorted(keep)

@@ -3,10 +3,10 @@
 import bisect
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from eta.engine.geometry import Line, Plane, simplified
+from eta.engine.geometry import Line, Plane, kept, simplified
 
 type CellKey = tuple[str, str, int]
 """What a duration is learned under: (stop, next stop, part of the leg), or (stop, "", 0) for the stop itself. It names
@@ -16,6 +16,7 @@ _CELL_M = 150.0  # about two traffic lights of a town street: finer cells hold n
 _BEFORE_STOP_M = 15.0  # arrival is here: the GPS and the length of a vehicle
 _AFTER_STOP_M = 35.0
 _REACH_M = 250.0  # a stop further from the line than this is placed by its neighbours
+_UNPLANNED_SERVICE_S = 12.0
 _SIMPLER_M = 3.0  # half a lane: far below what GPS can tell
 
 
@@ -80,12 +81,29 @@ _ROAD = Grade.of(20.0, 100.0, 60.0)
 _CHORD = Grade.of(150.0, 400.0, math.inf)
 
 
-def drawn(route_id: str, stops: Sequence[Stop], shape: Sequence[tuple[float, float]]) -> Route:
-    """The route on a road polyline of (latitude, longitude), from a routing engine or a timetable."""
+def drawn(
+    route_id: str,
+    stops: Sequence[Stop],
+    shape: Sequence[tuple[float, float]],
+    shape_s: Sequence[float] = (),
+) -> Route:
+    """The route on a road polyline of (latitude, longitude), from a routing engine or a timetable.
+
+    `shape_s`: driving seconds from its beginning to each of its points, where the engine told them. They take the
+    place of the guess until trips have shown better.
+    """
     plane = Plane.around(stops[0].lat, stops[0].lon)
-    line = Line(simplified([plane.xy(lat, lon) for lat, lon in shape], _SIMPLER_M))
+    points = [plane.xy(lat, lon) for lat, lon in shape]
+    vertices = kept(points, _SIMPLER_M)
+    line = Line([points[i] for i in vertices])
     places = _places(line, [plane.xy(stop.lat, stop.lon) for stop in stops])
-    return _built(route_id, stops, plane, line, "shape", places, [True] * len(stops), [_ROAD] * len(line.segments))
+    grades = [_ROAD] * len(line.segments)
+    route = _built(route_id, stops, plane, line, "shape", places, [True] * len(stops), grades)
+    if len(shape_s) != len(shape):
+        return route
+    # The line holds a vertex once where the polyline names it twice in a row.
+    times = [shape_s[i] for n, i in enumerate(vertices) if n == 0 or points[i] != points[vertices[n - 1]]]
+    return replace(route, priors_s=_told(route, times))
 
 
 def assembled(route_id: str, stops: Sequence[Stop], paths: Sequence[Path | None]) -> Route:
@@ -137,9 +155,8 @@ def _built(
         bounds.append(zone_from)
         keys.append((stop.stop_id, "", 0))
         chord = math.dist(xy[i], xy[min(i + 1, len(xy) - 1)])
-        speed = _usual_speed(chord)
-        service = 12.0 if stop.planned_service_s is None else stop.planned_service_s
-        priors.append(service + (zone_to - zone_from) / speed)
+        speed = usual_speed(chord)
+        priors.append(_planned_service(stop) + (zone_to - zone_from) / speed)
         if i + 1 == len(stops):
             break
         leg_to = at[i + 1] - min(_BEFORE_STOP_M, 0.4 * (at[i + 1] - at[i]))
@@ -155,9 +172,36 @@ def _built(
     )  # fmt: skip
 
 
-def _usual_speed(leg_m: float) -> float:
+def _planned_service(stop: Stop) -> float:
+    return _UNPLANNED_SERVICE_S if stop.planned_service_s is None else stop.planned_service_s
+
+
+def usual_speed(leg_m: float) -> float:
     """m/s between stops, standing at them left out: 25 km/h where they are close, 55 km/h on long rural legs."""
     return 5.5 + 10.0 * (1.0 - math.exp(-leg_m / 3500.0))
+
+
+def _told(route: Route, times: Sequence[float]) -> tuple[float, ...]:
+    """The priors of a route by an engine's own times at the vertices of its line."""
+    along = route.line.along[: len(times)]
+    bounds = [_between(along, times, bound) for bound in route.bounds]
+    priors = []
+    for k, (key, guess) in enumerate(zip(route.keys, route.priors_s, strict=True)):
+        if k + 1 == len(bounds):
+            priors.append(guess)
+            continue
+        drive = bounds[k + 1] - bounds[k]
+        priors.append(drive if key[1] else _planned_service(route.stops[bisect.bisect_left(route.arrivals, k)]) + drive)
+    return tuple(priors)
+
+
+def _between(along: Sequence[float], times: Sequence[float], place: float) -> float:
+    if len(along) < 2:
+        return 0.0
+    i = min(max(bisect.bisect_right(along, place), 1), len(along) - 1)
+    length = along[i] - along[i - 1]
+    share = min(max((place - along[i - 1]) / length, 0.0), 1.0) if length > 0.0 else 0.0
+    return times[i - 1] + share * (times[i] - times[i - 1])
 
 
 def _places(line: Line, stops: Sequence[tuple[float, float]]) -> tuple[float, ...]:

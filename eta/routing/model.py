@@ -84,6 +84,17 @@ class Snapshot:
         return first + tuple(point for leg in self.legs for point in leg.points[1:])
 
     @property
+    def shape_s(self) -> tuple[float, ...]:
+        """Driving seconds from the beginning to each point of `shape`, without any stop."""
+        if not self.shape:
+            return ()
+        found, before = [0.0], 0.0
+        for leg in self.legs:
+            found += [before + seconds for seconds in leg.along_s[1:]]
+            before += leg.duration_s
+        return tuple(found)
+
+    @property
     def leg_s(self) -> tuple[float, ...]:
         """Driving seconds of each leg, without any stop."""
         return tuple(leg.duration_s for leg in self.legs)
