@@ -43,6 +43,17 @@ INSERT INTO live_ticket (tenant_id, ticket_hash, principal, expires_at)
     VALUES (%(t)s, %(serial)s::bytea, %(data)s, now() + interval '1 minute');
 INSERT INTO idempotency (tenant_id, actor, key, route, request_hash) VALUES (%(t)s, 'usr_00000001', 'k', 'POST /', 'h')
 """
+_TRIPS = """
+INSERT INTO site (tenant_id, site_id, name, kind, lat, lon, radius_m, timezone, created_at, updated_at)
+    VALUES (%(t)s, 'site_00000001', 'Farm', 'farm', 47, 9, 50, 'UTC', now(), now());
+INSERT INTO route (tenant_id, route_id, name, timezone, created_at, updated_at)
+    VALUES (%(t)s, 'route_00000001', 'North', 'UTC', now(), now());
+INSERT INTO route_stop (tenant_id, route_id, seq, site_id) VALUES (%(t)s, 'route_00000001', 1, 'site_00000001');
+INSERT INTO trip (tenant_id, trip_id, device_id, day, state, is_recurring, version, created_at, updated_at)
+    VALUES (%(t)s, 'trip_00000001', 'truck-1', '2026-08-03', 'planned', false, 1, now(), now());
+INSERT INTO trip_stop (tenant_id, trip_id, stop_id, seq, site_id, name, lat, lon, radius_m, state)
+    VALUES (%(t)s, 'trip_00000001', 'stop_00000001', 1, 'site_00000001', 'Farm', 47, 9, 50, 'planned');
+"""
 _TELEMETRY = """
 INSERT INTO telemetry.position (ts, seq, lat, lon, received_at, tenant_id, device_id, boot)
 SELECT now() - make_interval(hours => n * 12), n, 47, 9, now(), %(t)s, 'truck-1', 'b' FROM generate_series(0, 14) AS n;
@@ -77,7 +88,7 @@ def fill(owner_url: str) -> None:
     with psycopg.connect(owner_url, autocommit=True) as conn:
         for number, tenant in enumerate(TENANTS):
             parts = {"t": tenant, "only": f"only-{tenant}", "serial": f"{number + 1:02x}", "data": Jsonb({})}
-            for statement in (_REGISTRY + _ACCESS + ";" + _TELEMETRY).split(";"):
+            for statement in (_REGISTRY + _ACCESS + ";" + _TRIPS + _TELEMETRY).split(";"):
                 conn.execute(statement, parts)
         conn.execute("SELECT telemetry.claim_rollups(1000)")
         conn.execute("SELECT telemetry.refresh_rollups()")
