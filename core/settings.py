@@ -134,6 +134,22 @@ class ShadowSettings(_Group):
     document_bytes: int = Field(
         8192, ge=256, le=65_536, description="desired and reported together, as JSON without metadata (AWS IoT: 8 KB)"
     )
+    search_leaves: int = Field(
+        256, ge=0, le=10_000, description="values of one shadow that fleet search knows, the first by name; 0 = none"
+    )
+
+
+class CommandsSettings(_Group):
+    batch_answers: int = Field(500, ge=1, le=10_000, description="answers of devices a transaction takes at most")
+    batch_wait_ms: int = Field(2, ge=0, le=1000, description="an answer waits for others at most this long")
+    receive_maximum: int = Field(4000, ge=1, le=65_535, description="unsettled answers the broker may send ahead")
+    lanes_at_once: int = Field(200, ge=1, le=5000, description="devices whose queues one look takes at most")
+    look_every_s: float = Field(1.0, ge=0.05, le=60, description="pause between looks where nothing calls for one")
+    presence_every_s: float = Field(5.0, ge=0.1, description="queues of devices that are back are found after this")
+    open_per_device: int = Field(1000, ge=1, description="commands of one device that may wait or be at work")
+    group_devices: int = Field(10_000, ge=1, le=100_000, description="devices one group may have")
+    approval_s: int = Field(3600, ge=10, description="a command nobody has approved after this expires")
+    keep_days: int = Field(180, ge=1, description="ended commands are kept this long (AWS IoT: six months)")
 
 
 class ApiSettings(_Group):
@@ -230,6 +246,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     shadow: ShadowSettings = Field(default_factory=ShadowSettings)
+    commands: CommandsSettings = Field(default_factory=CommandsSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     live: LiveSettings = Field(default_factory=LiveSettings)

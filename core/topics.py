@@ -159,3 +159,48 @@ def shadow(thing: Thing | str, name: str, rest: str) -> str:
 def shadow_filters() -> tuple[str, ...]:
     """The filters that together match every device's shadow requests, and none of the answers."""
     return tuple(shadow("+", name, verb.value) for name in ("", "+") for verb in ShadowVerb)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAnswer:
+    """What the topic of a device's answer to a command says; `format` is `json` or `cbor`."""
+
+    thing: Thing
+    execution: str
+    format: str
+
+
+_EXECUTION_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}\Z")
+
+
+def parse_command_answer(topic: str) -> CommandAnswer:
+    """Read the topic of an answer. Raises InvalidTopic.
+
+    >>> parse_command_answer("$aws/commands/things/acme:truck-17/executions/cmd_1/response/json").execution
+    'cmd_1'
+    """
+    levels = topic.split("/")
+    fixed = ["$aws", "commands", "things", "executions", "response"]
+    if len(levels) != 8 or [*levels[:3], levels[4], levels[6]] != fixed or levels[7] not in {"json", "cbor"}:
+        raise InvalidTopic(f"topic {topic[:200]!r} is no $aws/commands/things/<thing>/executions/<id>/response/<format>")
+    if not _EXECUTION_ID.match(levels[5]):
+        raise InvalidTopic(f"execution id {levels[5][:80]!r}: use 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
+    try:
+        return CommandAnswer(Thing.parse(levels[3]), levels[5], levels[7])
+    except InvalidName as error:
+        raise InvalidTopic(str(error)) from error
+
+
+def command(thing: Thing | str, execution: str, rest: str) -> str:
+    """A topic of one execution, such as `rest` = `request/json` or `response/accepted/cbor`."""
+    return f"$aws/commands/things/{thing}/executions/{execution}/{rest}"
+
+
+def command_filters() -> tuple[str, ...]:
+    """The filters that together match every device's answers, and none of what it is told."""
+    return tuple(command("+", "+", f"response/{fmt}") for fmt in ("json", "cbor"))
+
+
+def command_event(command_id: str, state: str) -> str:
+    """AWS IoT's topic for changes of executions; `command_id` is `{tenant}:{template}`."""
+    return f"$aws/events/commandExecution/{command_id}/{state}"
