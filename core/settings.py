@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, override
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -77,10 +77,12 @@ class MqttSettings(_Group):
 
 
 class BrokerSettings(_Group):
-    kind: Literal["mosquitto", "amqtt"] = Field("mosquitto", description="which local broker this process controls")
+    kind: Literal["mosquitto", "amqtt", "aws"] = Field("mosquitto", description="the broker this process watches")
     folder: Path = Field(Path("broker"), description="the broker's own folder: its configuration, log and state")
     crl_file: Path | None = Field(None, description="revocation list the broker loads")
     presence_grace_s: float = Field(3.0, ge=0, le=60, description="a device back within this was never offline")
+    presence_days: int = Field(90, ge=1, le=3650, description="the timeline of presence goes back this far")
+    presence_turns: int = Field(10_000, ge=100, description="and holds so many turns of a device at most")
 
 
 class ProvisioningSettings(_Group):
@@ -150,6 +152,34 @@ class CommandsSettings(_Group):
     group_devices: int = Field(10_000, ge=1, le=100_000, description="devices one group may have")
     approval_s: int = Field(3600, ge=10, description="a command nobody has approved after this expires")
     keep_days: int = Field(180, ge=1, description="ended commands are kept this long (AWS IoT: six months)")
+
+
+class NotifySettings(_Group):
+    daily_cap: int = Field(40, ge=0, le=1000, description="pushes a recipient gets a day unless he says otherwise")
+    push_timeout_s: float = Field(10.0, gt=0, le=60, description="an attempt to push is over after this")
+    push_at_once: int = Field(64, ge=1, le=1000, description="pushes under way at once, of one process")
+    fcm_credentials_file: Path | None = Field(None, description="Google credentials (JSON); unset = no FCM")
+    fcm_project: str = Field("", description="Firebase project; empty = the one the credentials name")
+    fcm_url: str = Field("https://fcm.googleapis.com", description="where FCM is")
+    apns_key_file: Path | None = Field(None, description="Apple's signing key (.p8); unset = no APNs")
+    apns_key_id: str = Field("", description="id of that key")
+    apns_team_id: str = Field("", description="Apple developer team")
+    apns_topic: str = Field("", description="the app's bundle id")
+    apns_url: str = Field("https://api.push.apple.com", description="where APNs is; the sandbox is another")
+    webhook_timeout_s: float = Field(15.0, gt=0, le=60, description="a webhook must have answered after this")
+    webhook_at_once: int = Field(64, ge=1, le=1000, description="webhooks under way at once, of one process")
+    webhook_http: bool = Field(False, description="webhooks may be http:// and not https:// alone")
+    webhook_networks: list[IPvAnyNetwork] = Field(
+        [], description="networks a webhook may reach although they are not public (JSON list)"
+    )
+    webhook_disable_days: float = Field(5.0, gt=0, description="a webhook that fails for so long is disabled")
+    webhook_overlap_hours: float = Field(24.0, ge=0, description="after a rotation the old secret signs along this long")
+    webhooks_per_tenant: int = Field(20, ge=1, le=1000, description="webhooks of one tenant")
+    link_key_file: Path = Field(Path("links.key"), description="keys that sign tracking links; made where it is missing")
+    link_hours: float = Field(12.0, gt=0, le=168, description="a tracking link lives so long unless it says otherwise")
+    link_streams: int = Field(1000, ge=1, description="followers of tracking links one API process serves at once")
+    notice_days: float = Field(90.0, ge=1, description="notices are kept this long")
+    delivery_days: float = Field(30.0, ge=1, description="settled deliveries are kept this long")
 
 
 class ApiSettings(_Group):
@@ -247,6 +277,7 @@ class Settings(BaseSettings):
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     shadow: ShadowSettings = Field(default_factory=ShadowSettings)
     commands: CommandsSettings = Field(default_factory=CommandsSettings)
+    notify: NotifySettings = Field(default_factory=NotifySettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     live: LiveSettings = Field(default_factory=LiveSettings)
