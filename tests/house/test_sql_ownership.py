@@ -24,6 +24,14 @@ OWNERS = {
     "metric": "ingest",
     "presence": "broker",
     "shadow": "shadow",
+    "map_leg": "eta",
+    "map_spend": "eta",
+    "map_total": "eta",
+    "map_use": "eta",
+    "eta_said": "eta",
+    "eta_judged": "eta",
+    "shadow_leaf": "shadow",
+    "device_label": "provisioning",  # by a trigger on device
     "site": "eta",
     "route": "eta",
     "route_stop": "eta",
@@ -55,6 +63,8 @@ READERS = {
     ("broker", "certificate"): "the guard cuts a session whose certificates were all revoked while it was down",
     ("api", "device"): "lists, and snapshots of live streams: one query over registry and last state",
     ("api", "device_state"): "the last position of every device, listed and as snapshots of live streams",
+    ("api", "shadow_leaf"): "devices are searched by what their shadows say",
+    ("api", "device_label"): "devices are searched by their labels",
     ("api", "presence"): "who is connected, listed and as snapshots of live streams",
 }
 WRITERS = {

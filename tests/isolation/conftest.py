@@ -25,6 +25,8 @@ INSERT INTO dead_letter (tenant_id, source, topic, reason, detail, payload, dige
 INSERT INTO outbox (entries) VALUES ('');
 INSERT INTO shadow (tenant_id, device_id, name, version, is_deleted, desired, reported, stamps, recent, updated_at)
     VALUES (%(t)s, 'truck-1', '', 1, false, '{}', '{}', '{}', '{}', now());
+INSERT INTO shadow_leaf (tenant_id, device_id, name, field, key, number) VALUES (%(t)s, 'truck-1', '', 'f', '#1.0', 1);
+UPDATE device SET labels = '{"depot": "north"}' WHERE tenant_id = %(t)s;
 """
 _ACCESS = """
 INSERT INTO user_account (tenant_id, user_id, email, name, role, password_hash, created_at, updated_at)
@@ -53,6 +55,13 @@ INSERT INTO trip (tenant_id, trip_id, device_id, day, state, is_recurring, versi
     VALUES (%(t)s, 'trip_00000001', 'truck-1', '2026-08-03', 'planned', false, 1, now(), now());
 INSERT INTO trip_stop (tenant_id, trip_id, stop_id, seq, site_id, name, lat, lon, radius_m, state)
     VALUES (%(t)s, 'trip_00000001', 'stop_00000001', 1, 'site_00000001', 'Farm', 47, 9, 50, 'planned');
+"""
+_MAPS = """
+INSERT INTO map_leg VALUES (%(t)s, 4700000, 900000, 4700100, 900100, 'osrm-local', 'e', 'road', now());
+INSERT INTO map_spend VALUES (%(t)s, 'day:2026-08-03', true, '2026-08-03', 1);
+INSERT INTO map_use VALUES (%(t)s, '2026-08-03', 'google', 'traffic', 'ok', 1, 0.2);
+INSERT INTO eta_said VALUES (%(t)s, 'trip_00000001', now(), 'history', '{stop_00000001}', '{60}', '{30}', '{90}');
+INSERT INTO eta_judged VALUES (%(t)s, 'trip_00000001', '2026-08-03', '', %(data)s, now());
 """
 _TELEMETRY = """
 INSERT INTO telemetry.position (ts, seq, lat, lon, received_at, tenant_id, device_id, boot)
@@ -88,7 +97,7 @@ def fill(owner_url: str) -> None:
     with psycopg.connect(owner_url, autocommit=True) as conn:
         for number, tenant in enumerate(TENANTS):
             parts = {"t": tenant, "only": f"only-{tenant}", "serial": f"{number + 1:02x}", "data": Jsonb({})}
-            for statement in (_REGISTRY + _ACCESS + ";" + _TRIPS + _TELEMETRY).split(";"):
+            for statement in (_REGISTRY + _ACCESS + ";" + _TRIPS + _MAPS + _TELEMETRY).split(";"):
                 conn.execute(statement, parts)
         conn.execute("SELECT telemetry.claim_rollups(1000)")
         conn.execute("SELECT telemetry.refresh_rollups()")

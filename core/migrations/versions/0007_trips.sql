@@ -12,7 +12,7 @@ CREATE TABLE site (
     kind        text NOT NULL CHECK (kind IN ('farm', 'depot', 'warehouse', 'other')),
     lat         double precision NOT NULL CHECK (lat BETWEEN -90 AND 90),
     lon         double precision NOT NULL CHECK (lon BETWEEN -180 AND 180),
-    radius_m    real NOT NULL CHECK (radius_m BETWEEN 5 AND 5000),
+    radius_m    double precision NOT NULL CHECK (radius_m BETWEEN 5 AND 5000),
     polygon     jsonb,                       -- [[lat, lon], ...]: its area instead of the circle, which then encloses it
     windows     jsonb NOT NULL DEFAULT '[]', -- [{"days": ["mon"], "from": "HH:MM", "to": "HH:MM"}], in `timezone`
     timezone    text NOT NULL,               -- IANA
@@ -53,8 +53,8 @@ CREATE TABLE route_stop (
     seq       int NOT NULL CHECK (seq > 0),
     site_id   text COLLATE "C" NOT NULL,
     after_s   int CHECK (after_s >= 0),      -- planned arrival, counted from the start; NULL: worked out from the distances
-    service_s real CHECK (service_s >= 0),
-    quantity  real CHECK (quantity >= 0),
+    service_s double precision CHECK (service_s >= 0),
+    quantity  double precision CHECK (quantity >= 0),
     PRIMARY KEY (tenant_id, route_id, seq),
     FOREIGN KEY (tenant_id, route_id) REFERENCES route ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, site_id) REFERENCES site
@@ -102,11 +102,11 @@ CREATE TABLE trip_stop (
     name        text NOT NULL,
     lat         double precision NOT NULL,
     lon         double precision NOT NULL,
-    radius_m    real NOT NULL,
+    radius_m    double precision NOT NULL,
     polygon     jsonb,
     planned_at  timestamptz,
-    service_s   real,
-    quantity    real,
+    service_s   double precision,
+    quantity    double precision,
     state       text NOT NULL CHECK (state IN ('planned', 'arrived', 'served', 'skipped')),
     is_settled  boolean NOT NULL DEFAULT false,  -- a person said its state: positions leave it alone
     arrived_at  timestamptz,
@@ -247,3 +247,93 @@ GRANT SELECT, INSERT ON trip_alert TO milkrun_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON trip_estimate, trip_alert, trip_road, trip_lesson, leg_road TO milkrun_operator;
 
 -- == Map calls, snapshots, accuracy ==
+-- Written by the package eta: eta/routing asks the engines, eta/accuracy judges what was said.
+
+-- Legs of road that may be kept, by their ends in hundred-thousandths of a degree (a metre). Never of an engine whose
+-- terms forbid keeping.
+CREATE TABLE map_leg (
+    tenant_id text COLLATE "C" NOT NULL REFERENCES tenant,
+    start_lat int NOT NULL,
+    start_lon int NOT NULL,
+    end_lat   int NOT NULL,
+    end_lon   int NOT NULL,
+    engine    text COLLATE "C" NOT NULL CHECK (engine IN ('osrm-local', 'osrm-http')),
+    edition   text COLLATE "C" NOT NULL,  -- which map and version answered
+    road      bytea NOT NULL,             -- MessagePack: points, and length and time at each of them
+    made_at   timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, start_lat, start_lon, end_lat, end_lon, engine)
+);
+CREATE INDEX map_leg_by_age ON map_leg (made_at);
+
+-- Calls taken from the budgets, before they are made: a crash may lose a call, never spend one twice.
+CREATE TABLE map_spend (
+    tenant_id text COLLATE "C" NOT NULL REFERENCES tenant,
+    account   text COLLATE "C" NOT NULL,  -- "trip:<id>" or "day:<date>"
+    is_paid   boolean NOT NULL,
+    day       date NOT NULL,              -- of the first call
+    calls     int NOT NULL,
+    PRIMARY KEY (tenant_id, account, is_paid)
+) WITH (fillfactor = 70);
+CREATE INDEX map_spend_by_day ON map_spend (day);
+
+-- The paid calls of all tenants together: what the operator's own account is charged.
+CREATE TABLE map_total (
+    day   date PRIMARY KEY,
+    calls int NOT NULL
+) WITH (fillfactor = 70);
+
+-- What was asked and what came of it, counted for the report.
+CREATE TABLE map_use (
+    tenant_id text COLLATE "C" NOT NULL REFERENCES tenant,
+    day       date NOT NULL,
+    engine    text COLLATE "C" NOT NULL,
+    purpose   text COLLATE "C" NOT NULL CHECK (purpose IN ('snapshot', 'reroute', 'traffic', 'nearest')),
+    outcome   text COLLATE "C" NOT NULL,  -- ok, or the code of what went wrong
+    calls     bigint NOT NULL,
+    seconds   double precision NOT NULL,  -- all calls together
+    PRIMARY KEY (tenant_id, day, engine, purpose, outcome)
+) WITH (fillfactor = 70);
+
+-- What was said of trips: a sample each half minute, of the stops expected within 45 minutes. Deleted some days on.
+CREATE TABLE eta_said (
+    tenant_id text COLLATE "C" NOT NULL,
+    trip_id   text COLLATE "C" NOT NULL,
+    made_at   timestamptz NOT NULL,
+    method    text NOT NULL,
+    stops     text[] NOT NULL,
+    etas      int[] NOT NULL,  -- per stop, seconds after made_at
+    p10s      int[] NOT NULL,
+    p90s      int[] NOT NULL,
+    PRIMARY KEY (tenant_id, trip_id, made_at),
+    FOREIGN KEY (tenant_id, trip_id) REFERENCES trip ON DELETE CASCADE
+);
+CREATE INDEX eta_said_by_time ON eta_said (made_at);
+
+-- How right it was, one row for each finished trip, in sums that add up over trips and days.
+CREATE TABLE eta_judged (
+    tenant_id text COLLATE "C" NOT NULL,
+    trip_id   text COLLATE "C" NOT NULL,
+    day       date NOT NULL,
+    route_id  text COLLATE "C" NOT NULL,  -- empty for a trip without one
+    sums      jsonb NOT NULL,             -- eta.accuracy.tally.Tally
+    judged_at timestamptz NOT NULL,
+    PRIMARY KEY (tenant_id, trip_id),
+    FOREIGN KEY (tenant_id, trip_id) REFERENCES trip ON DELETE CASCADE
+);
+CREATE INDEX eta_judged_by_day ON eta_judged (tenant_id, day, route_id);
+
+DO $$
+DECLARE t text;
+BEGIN
+    FOREACH t IN ARRAY ARRAY['map_leg', 'map_spend', 'map_use', 'eta_said', 'eta_judged'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
+        EXECUTE format('CREATE POLICY own_tenant ON %I TO milkrun_app USING (tenant_id = (SELECT current_tenant()))
+                        WITH CHECK (tenant_id = (SELECT current_tenant()))', t);
+        EXECUTE format('CREATE POLICY every_tenant ON %I TO milkrun_ingest, milkrun_operator USING (true)
+                        WITH CHECK (true)', t);
+    END LOOP;
+END $$;
+
+GRANT SELECT ON map_use, eta_judged TO milkrun_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON map_leg, map_spend, map_total, map_use, eta_said, eta_judged TO milkrun_operator;
