@@ -32,6 +32,7 @@ from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
 from provisioning.ca import CertificateAuthority
 from provisioning.service import ProvisioningService
+from shadow.service import ShadowService
 
 _DRAIN_S = 10
 _FORGET_EVERY_S = 600.0
@@ -101,6 +102,7 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             limits=Limits(limiter, settings.api),
             requests=RequestStore(app, operator, timedelta(hours=settings.api.idempotency_hours)),
             live=live,
+            shadows=ShadowService(database=app, settings=settings.shadow, clock=utc_now),
             clock=utc_now,
         )
 

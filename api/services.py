@@ -16,6 +16,7 @@ from core.clock import Clock
 from core.db import Database
 from core.settings import Settings
 from provisioning.service import ProvisioningService
+from shadow.service import Shadows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Services:
     limits: Limits
     requests: RequestStore
     live: Live
+    shadows: Shadows
     clock: Clock
     sites: SiteView = field(default_factory=NoTrips)
     answers: Answers = field(default_factory=Answers)

@@ -3,10 +3,18 @@
 Nothing given is changed; what a result shares with its arguments must not be changed either.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 type Tree = dict[str, Any]
 """A JSON object."""
+
+type Leaf = tuple[str, str, float | None]
+"""A value as search knows it: its field, the value as text, and as a number where it is one."""
+
+BETWEEN = "\x01"
+"""Stands between the names of a field: no name that can be asked for has it."""
+MOST_FIELD_BYTES, MOST_VALUE_CHARS = 512, 256
 
 
 def merge(state: Tree, patch: Tree) -> Tree:
@@ -103,6 +111,46 @@ def is_storable(value: Any, *, in_array: bool = False) -> bool:
     if isinstance(value, str):
         return "\0" not in value
     return not (value is None and in_array)
+
+
+def leaves(field: str, value: Any) -> Iterator[Leaf]:
+    """The values of a tree below `field`, those of an array's elements at the array's own field.
+
+    Left out are fields longer than MOST_FIELD_BYTES. A text is cut where nothing that is asked for is that long.
+    """
+    if isinstance(value, dict) and value:
+        for name, each in value.items():
+            if BETWEEN not in name:
+                yield from leaves(f"{field}{BETWEEN}{name}", each)
+    elif isinstance(value, list) and value:
+        for each in value:
+            yield from leaves(field, each)
+    elif len(field.encode()) <= MOST_FIELD_BYTES:
+        yield field, leaf_key(value), _number(value)
+
+
+def leaf_key(value: Any) -> str:
+    """A value as text, different ones differently; numbers by value."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return f'"{value[: MOST_VALUE_CHARS + 1]}'
+        case int() | float():
+            number = _number(value)
+            return f"#{number if number is not None else value}"[: MOST_VALUE_CHARS + 1]
+        case _:
+            return "{}" if isinstance(value, dict) else "[]"
+
+
+def _number(value: Any) -> float | None:
+    """None for what is no number, and for an integer beyond a float's range."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) + 0.0  # no -0.0, which reads differently and is the same
+    except OverflowError:
+        return None
 
 
 def _inner(stamps: Any) -> Tree:

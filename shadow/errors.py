@@ -14,6 +14,7 @@ class ShadowRefused(MilkrunError):
 class InvalidShadowRequest(ShadowRefused, Invalid):
     """The request is no update document; the message is AWS IoT's."""
 
+    kind = "bad_request"
     code = "invalid_shadow_request"
     aws_code = 400
 
@@ -58,9 +59,18 @@ class ShadowVersionConflict(ShadowRefused, Conflict):
         super().__init__("Version conflict")
 
 
+class ShadowVersionMoved(ShadowRefused, Conflict):
+    """The version the caller has seen is not the current one any more. Nothing was written."""
+
+    kind = "precondition_failed"
+    code = "precondition_failed"
+    aws_code = 412
+
+
 class ShadowTooLarge(ShadowRefused, Invalid):
     """Desired and reported together would be larger than a shadow may be. Nothing was written."""
 
+    kind = "too_large"
     code = "shadow_too_large"
     aws_code = 413
 
@@ -71,6 +81,7 @@ class ShadowTooLarge(ShadowRefused, Invalid):
 class ShadowNotUtf8(ShadowRefused, Invalid):
     """The request is not UTF-8."""
 
+    kind = "unsupported_media_type"
     code = "shadow_not_utf8"
     aws_code = 415
 
@@ -79,8 +90,9 @@ class ShadowNotUtf8(ShadowRefused, Invalid):
 
 
 class TooManyShadowRequests(ShadowRefused, Unavailable):
-    """The device has more requests unanswered than one connection may have."""
+    """The device has more requests unanswered than one connection may have, or AWS IoT is asked too often."""
 
+    kind = "too_many"
     code = "too_many_shadow_requests"
     aws_code = 429
 

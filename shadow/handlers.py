@@ -187,7 +187,7 @@ class ShadowClerk:
                 await self._load(tx, asked, batch)
                 for each in asked:
                     self._answer(each, batch)
-                await store.save(tx, batch.changes, batch.at)
+                await store.save(tx, batch.changes, batch.at, searched=self._settings.search_leaves)
                 if batch.entries:
                     receipts.append(await store.add_news(tx, batch.entries, due_in_s=_TOLD_WITHIN_S))
                 await store.drop_told(tx, told)

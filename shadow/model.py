@@ -8,7 +8,7 @@ import msgspec
 from core import topics
 from core.tenancy import Thing
 from shadow import algebra
-from shadow.algebra import Tree
+from shadow.algebra import Leaf, Tree
 from shadow.errors import (
     InvalidShadowRequest,
     ShadowForbidden,
@@ -77,6 +77,14 @@ class Document:
 
     def delta(self) -> Tree:
         return algebra.delta(self.desired.state, self.reported.state)
+
+    def leaves(self, most: int) -> frozenset[Leaf]:
+        """What search knows of it: values desired, reported and differing, the first `most` by field."""
+        if not self.exists:
+            return frozenset()
+        trees = {"delta": self.delta(), "desired": self.desired.state, "reported": self.reported.state}
+        found = {leaf for field, tree in trees.items() if tree for leaf in algebra.leaves(field, tree)}
+        return frozenset(found if len(found) <= most else sorted(found, key=lambda leaf: leaf[:2])[:most])
 
     def remembering(self, mark: int, since: "Document") -> "Document":
         """With one mark more; kept are all since that document, which one transaction made, and those of before."""

@@ -35,6 +35,21 @@ FROM json_to_recordset(%(rows)s::json) AS r (tenant_id text, device_id text, nam
      is_deleted boolean, desired json, reported json, stamps json, recent bigint[])
 WHERE s.tenant_id = r.tenant_id AND s.device_id = r.device_id AND s.name = r.name AND s.version = r.was
 
+-- name: drop_leaves
+DELETE FROM shadow_leaf l
+USING json_to_recordset(%(rows)s::json) AS r (tenant_id text, device_id text, name text, field text, key text)
+WHERE l.tenant_id = r.tenant_id AND l.name = r.name AND l.field = r.field AND l.key = r.key
+  AND l.device_id = r.device_id
+
+-- name: add_leaves
+-- In the order of the key, as shadows are locked.
+INSERT INTO shadow_leaf (tenant_id, device_id, name, field, key, number)
+SELECT r.tenant_id, r.device_id, r.name, r.field, r.key, r.number
+FROM json_to_recordset(%(rows)s::json) AS r (tenant_id text, device_id text, name text, field text, key text,
+     number double precision)
+ORDER BY r.tenant_id, r.device_id, r.name
+ON CONFLICT DO NOTHING
+
 -- name: names
 SELECT name FROM shadow
 WHERE tenant_id = %(tenant)s AND device_id = %(device)s AND name > %(after)s AND NOT is_deleted

@@ -11,6 +11,7 @@ from core import outbox, sql
 from core.bus import Entry
 from core.db import TenantTx, Tx
 from core.tenancy import DeviceId, TenantId, Thing, device_id, tenant_id
+from shadow.algebra import Leaf
 from shadow.errors import ShadowMoved
 from shadow.model import Document, Key, Section, encode
 
@@ -39,8 +40,11 @@ async def load(tx: Tx, keys: Collection[Key], *, lock: bool) -> dict[Key, Docume
     return {_key(row): _document(row) for row in rows}
 
 
-async def save(tx: Tx, changes: Mapping[Key, tuple[Document, Document]], at: datetime) -> None:
-    """Write each shadow over the one it was made from. Raises ShadowMoved when one of them is not there any more."""
+async def save(tx: Tx, changes: Mapping[Key, tuple[Document, Document]], at: datetime, *, searched: int) -> None:
+    """Write each shadow over the one it was made from, and those of its values that search knows, at most `searched`.
+
+    Raises ShadowMoved when one of them is not there any more.
+    """
     new = [_row(key, after) for key, (before, after) in changes.items() if before.version == 0]
     old = [{**_row(key, after), "was": before.version} for key, (before, after) in changes.items() if before.version]
     wrote = 0
@@ -49,6 +53,26 @@ async def save(tx: Tx, changes: Mapping[Key, tuple[Document, Document]], at: dat
             wrote += (await tx.execute(_SQL[name], {"rows": encode(rows).decode(), "at": at})).rowcount
     if wrote != len(changes):
         raise ShadowMoved(f"{len(changes) - wrote} of {len(changes)} shadows were written by somebody else")
+    await _save_leaves(tx, changes, searched)
+
+
+async def _save_leaves(tx: Tx, changes: Mapping[Key, tuple[Document, Document]], most: int) -> None:
+    """Only what differs: an update changes a few values of many."""
+    gone: list[dict[str, object]] = []
+    new: list[dict[str, object]] = []
+    for key, (before, after) in changes.items():
+        had, has = before.leaves(most), after.leaves(most)
+        gone += [_leaf(key, leaf) for leaf in had - has]
+        new += [_leaf(key, leaf) for leaf in has - had]
+    for name, rows in (("drop_leaves", gone), ("add_leaves", new)):
+        if rows:
+            await tx.execute(_SQL[name], {"rows": encode(rows).decode()})
+
+
+def _leaf(key: Key, leaf: Leaf) -> dict[str, object]:
+    field, value, number = leaf
+    thing = {"tenant_id": key.thing.tenant, "device_id": key.thing.device}
+    return {**thing, "name": key.name, "field": field, "key": value, "number": number}
 
 
 async def names(tx: TenantTx, device: DeviceId, *, after: str, limit: int) -> list[str]:

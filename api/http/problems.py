@@ -25,6 +25,8 @@ STATUS = {
     "not_found": 404,
     "conflict": 409,
     "precondition_failed": 412,
+    "too_large": 413,
+    "unsupported_media_type": 415,
     "invalid": 422,
     "too_many": 429,
     "unavailable": 503,

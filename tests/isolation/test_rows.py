@@ -16,7 +16,7 @@ pytestmark = pytest.mark.db
 ACME, GLOBEX = catalog.TENANTS
 READABLE = {
     *("tenant", "device", "certificate", "device_state", "presence", "device_event", "dead_letter", "device_seen"),
-    "shadow",
+    *("shadow", "shadow_leaf", "device_label"),
     *("site", "route", "route_stop", "trip", "trip_stop"),
     *("user_account", "user_session", "api_client", "api_client_secret", "api_key", "audit_log", "idempotency"),
     *("positions", "metrics", "positions_1m", "positions_1h", "metrics_1m", "metrics_1h"),
@@ -76,10 +76,10 @@ def test_no_statement_of_a_tenant_inserts_changes_or_deletes_a_foreign_row(app, 
             "empty": sql.SQL("TRUNCATE {} CASCADE").format(table),
         }
         if record:
-            row = record[0]
+            columns = sql.SQL(", ").join(map(sql.Identifier, given_columns(owner, name)))
             statements["insert"] = sql.SQL(
-                "INSERT INTO {} OVERRIDING SYSTEM VALUE SELECT (json_populate_record(NULL::{}, {})).*"
-            ).format(table, table, sql.Literal(row))
+                "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM json_populate_record(NULL::{}, {})"
+            ).format(table, columns, columns, table, sql.Literal(record[0]))
         for what, statement in statements.items():
             assert changed(app, statement) in {None, 0}, f"{what} {name} went through"
     app.commit()
@@ -287,6 +287,16 @@ def tenants_in(conn: psycopg.Connection, name: str) -> set[str] | None:
             return {row[0] for row in rows}
     except psycopg.errors.InsufficientPrivilege:
         return None
+
+
+def given_columns(owner, name: str) -> list[str]:
+    """Those that are not generated from others."""
+    rows = owner.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+        " AND attgenerated = '' ORDER BY attnum",
+        (name,),
+    )
+    return [row[0] for row in rows]
 
 
 def changed(conn: psycopg.Connection, statement: sql.Composable) -> int | None:

@@ -113,7 +113,7 @@ class World:
 
     def digest(self, tenant: TenantId) -> dict[str, str]:
         """What the database holds of a tenant, table by table."""
-        tables = ("tenant", "device", "certificate", "user_account", "api_client", "api_key", "dead_letter")
+        tables = ("tenant", "device", "certificate", "user_account", "api_client", "api_key", "dead_letter", "shadow")
         with psycopg.connect(self.urls.owner) as conn:
             conn.execute("SET ROLE milkrun_operator")
             found = {}
@@ -152,6 +152,8 @@ def bodies() -> dict[str, Any]:
         "issue_certificate": {"csr": csr()},
         "revoke_certificate": {"reason": "unspecified"},
         "replay_letters": {"reason": "bad_json"},
+        **dict.fromkeys(("post_shadow", "patch_shadow"), {"state": {"desired": {"of": fresh}}}),
+        **dict.fromkeys(("post_named_shadow", "patch_named_shadow"), {"state": {"desired": {"of": fresh}}}),
     }
 
 
@@ -207,6 +209,8 @@ async def _tenant(platform: Platform, urls: DatabaseUrls, name: TenantId) -> Ten
         key = (await http.post("/v1/api-keys", json={"name": marker, "scopes": ["devices:read"]})).json()
         serial = (await http.get(f"/v1/devices/{marker}-truck/certificates")).json()["items"][0]["serial"]
         letter = (await http.get("/v1/dead-letters")).json()["items"][0]["id"]
+        for shadow in ("shadow", f"shadows/{marker}-shadow"):
+            await http.patch(f"/v1/devices/{marker}-truck/{shadow}", json={"state": {"reported": {"of": marker}}})
     ids = {
         "user_id": user.id,
         "client_id": client.id,
@@ -216,5 +220,6 @@ async def _tenant(platform: Platform, urls: DatabaseUrls, name: TenantId) -> Ten
         "serial": serial,
         "letter_id": str(letter),
         "name": f"{marker}-signal",
+        "shadow": f"{marker}-shadow",
     }
     return Tenant(name, token, ids)

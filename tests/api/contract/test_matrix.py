@@ -22,6 +22,7 @@ UNKNOWN = {
     "serial": "00ff",
     "letter_id": "999999999",
     "name": "no-such-signal",
+    "shadow": "no-such-shadow",
 }
 # Reads that a program with everything in place does not answer with 200.
 OTHERWISE = {
