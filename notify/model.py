@@ -88,7 +88,7 @@ class Next:
 def after(
     policy: Policy, outcome: Outcome, *, attempts: int, now: datetime, expires_at: datetime | None, chance: float
 ) -> Next:
-    """`attempts` counts this one; `chance` in [0, 1) decides the jitter. Retry-After may lengthen a pause, not cut it."""
+    """`attempts` counts this one; `chance` in [0, 1) decides the jitter. Retry-After lengthens a pause and cuts none."""
     if outcome.verdict is Verdict.SENT:
         return Next(State.SENT)
     if outcome.verdict is Verdict.RETRY and expires_at is not None and expires_at <= now:

@@ -155,13 +155,14 @@ class Sender:
         while True:
             try:
                 await self._settle(message, outcome, took_ms)
-                return
             except DatabaseUnavailable as error:
                 # What was sent must not be sent again for want of a note of it.
                 if time.monotonic() > until:
                     _log.warning("notify.unsettled", delivery=message.id, error=str(error))
                     return
                 await asyncio.sleep(0.5)
+            else:
+                return
 
     def _obstacle(self, message: Message) -> Outcome | None:
         """Why nothing is sent at all."""
