@@ -157,7 +157,10 @@ class ArrivalEstimate(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ArrivalsEstimated(TripEvent, frozen=True, kw_only=True):
-    """New arrival times of the stops ahead of a trip, what they rest on, and from how old a position."""
+    """New arrival times of the stops ahead of a trip, what they rest on, and from how old a position.
+
+    It travels in EstimatesMade. `made_at` epoch ms; an older one may come after a newer one and is then to be left.
+    """
 
     device: str
     made_at: int
@@ -167,6 +170,22 @@ class ArrivalsEstimated(TripEvent, frozen=True, kw_only=True):
     is_on_route: bool
     progress_m: float
     arrivals: list[ArrivalEstimate]
+
+
+class EstimatesMade(Event, frozen=True, kw_only=True):
+    """The newest arrival times of trips whose devices share a partition: all that one batch of fixes has changed.
+
+    For live views. Told once and not kept: `trip_estimate` has what was said last, a few seconds late.
+    """
+
+    stream: ClassVar[str] = "trip"
+
+    partition: int
+    estimates: list[ArrivalsEstimated]
+
+    @property
+    def key(self) -> str:
+        return f"#{self.partition}"
 
 
 class AlertRaised(TripEvent, frozen=True, kw_only=True):
@@ -200,7 +219,7 @@ class NoticePosted(Event, frozen=True, kw_only=True):
 
 
 class CommandChanged(ThingEvent, frozen=True, kw_only=True):
-    """An execution of a command on this thing is in another state. `at` epoch ms."""
+    """An execution of a command on this thing is in another state. `at` epoch ms; `detail` is a code, `reason` words."""
 
     stream: ClassVar[str] = "command"
 
@@ -210,6 +229,7 @@ class CommandChanged(ThingEvent, frozen=True, kw_only=True):
     version: int
     at: int
     detail: str = ""
+    reason: str = ""
 
 
 AnyEvent = (
@@ -226,6 +246,7 @@ AnyEvent = (
     | TripChanged
     | StopChanged
     | ArrivalsEstimated
+    | EstimatesMade
     | AlertRaised
     | NoticePosted
     | CommandChanged

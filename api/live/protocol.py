@@ -6,10 +6,10 @@ from typing import Annotated
 
 import msgspec
 
-from api.live.errors import InvalidMessage, UnknownChannel, UnknownType
-from api.live.stream import frames
+from api.live.errors import InvalidMessage, UnknownType
+from api.live.stream import channels, frames
 from api.live.stream.filters import ALL, Filter
-from api.live.stream.hub import CHANNELS, Wish
+from api.live.stream.hub import Wish
 from core.channels import Position
 
 MAX_MESSAGE_BYTES = 65_536
@@ -82,8 +82,7 @@ def named(text: str | bytes) -> str | None:
 
 def wish(channel: str, id_: str | None, wanted: Filter, epoch: str | None, offset: int | None) -> Wish:
     """Raises UnknownChannel, InvalidMessage."""
-    if channel not in CHANNELS:
-        raise UnknownChannel(f"channel {channel[:40]!r} is not known; there are {', '.join(CHANNELS)}")
+    channels.kind_of(channel)
     if (epoch is None) != (offset is None):
         raise InvalidMessage("epoch and offset belong together")
     since = None

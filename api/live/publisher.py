@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from api.live import store
+from api.live import news, store
 from core.bus import Delivery
 from core.channels import Channel, Channels, Note
 from core.clock import Clock, epoch_ms
@@ -17,6 +17,7 @@ from core.events import (
     DeviceRegistered,
     DeviceReported,
     DeviceStatusChanged,
+    EstimatesMade,
     Event,
     Received,
     TelemetryReceived,
@@ -63,6 +64,8 @@ class Publisher:
             DeviceStatusChanged: self._on_device,
             DeviceDescribed: self._on_device,
             DeviceReported: self._on_report,
+            EstimatesMade: self._on_estimates,
+            **dict.fromkeys(news.TELLERS, self._on_news),
         }
 
     async def run(self) -> None:
@@ -82,7 +85,7 @@ class Publisher:
             at = 0
             for group, done in waiting:
                 for note, outcome in zip(group, outcomes[at : at + len(group)], strict=True):
-                    if outcome != "known":
+                    if outcome != "known" and note.channel.name == "vehicles":
                         self._wanted[note.channel] = outcome != "counted"
                 if not done.done():
                     done.set_result([outcome == "wanted" for outcome in outcomes[at : at + len(group)]])
@@ -132,6 +135,20 @@ class Publisher:
         thing = Thing.parse(event.thing)
         told = {"device": thing.device, "ts": event.ts, "type": event.type, "data": event.data}
         await self._tell(delivery, Channel(thing.tenant, "events"), "event", told)
+
+    async def _on_news(self, event: Event, delivery: Delivery) -> None:
+        await self._tell(delivery, *news.TELLERS[type(event)](event))
+
+    async def _on_estimates(self, event: Event, delivery: Delivery) -> None:
+        """A trip has a log once somebody asked for it; until then nobody holds a position that must be kept true."""
+        assert isinstance(event, EstimatesMade)
+        estimates = {news.trip_channel(each): each for each in event.estimates}
+        begun = await self._channels.is_begun(list(estimates))
+        told = [news.arrivals(each) for each, is_begun in zip(estimates.values(), begun, strict=True) if is_begun]
+        now_ms = epoch_ms(self._clock())
+        await self._append(
+            [_note(delivery, now_ms, channel, 1, [_event(type_, _encode(data))]) for channel, type_, data in told]
+        )
 
     async def _tell(self, delivery: Delivery, channel: Channel, type_: str, data: Mapping[str, object]) -> None:
         now_ms = epoch_ms(self._clock())

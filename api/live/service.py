@@ -10,7 +10,7 @@ from api.live.publisher import Publisher
 from api.live.stream.hub import Hub
 from api.live.stream.snapshots import Line
 from api.live.tickets import Tickets
-from api.sites import NoTrips
+from api.sites import NoTrips, SiteView
 from core.bus import Bus
 from core.channels import Admission, Channels
 from core.clock import Clock
@@ -34,6 +34,15 @@ class DatabaseState:
         async with self._database.tenant(tenant) as tx:
             return list(await store.vehicles(tx))
 
+    async def trip(self, tenant: TenantId, trip: str) -> list[Line]:
+        async with self._database.tenant(tenant) as tx:
+            found = await store.trip(tx, trip)
+        return [] if found is None else [found]
+
+    async def has_trip(self, tenant: TenantId, trip: str) -> bool:
+        async with self._database.tenant(tenant) as tx:
+            return await store.has_trip(tx, trip)
+
     async def labels(self, tenant: TenantId) -> Mapping[str, Mapping[str, object]]:
         async with self._database.tenant(tenant) as tx:
             return await store.labels(tx)
@@ -43,7 +52,15 @@ class Live:
     """`run` until cancelled, `drain` when the process is about to stop, `close` at the end."""
 
     def __init__(
-        self, *, settings: Settings, bus: Bus, app: Database, operator: Database, rights: Authenticator, clock: Clock
+        self,
+        *,
+        settings: Settings,
+        bus: Bus,
+        app: Database,
+        operator: Database,
+        rights: Authenticator,
+        clock: Clock,
+        sites: SiteView | None = None,
     ) -> None:
         self._channels = Channels(settings.redis, settings.live)
         self._admission = Admission(settings.redis, settings.live)
@@ -60,7 +77,7 @@ class Live:
         self.hub = Hub(
             channels=self._channels,
             state=DatabaseState(app),
-            site_view=NoTrips(),
+            site_view=sites or NoTrips(),
             settings=settings.live,
             clock=clock,
         )

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Literal, override
+from typing import Annotated, override
 
 import msgspec
 from fastapi import APIRouter, Header, Query
@@ -19,6 +19,7 @@ from api.http.security import Caller, needs
 from api.live import protocol
 from api.live.guard import Held
 from api.live.service import Live
+from api.live.stream import channels
 from api.live.stream.client import Client
 from api.live.stream.filters import Filter, InvalidFilter
 from api.live.stream.frames import Close, Frame
@@ -85,7 +86,7 @@ async def issue_live_ticket(caller: Annotated[Caller, needs(Scope.LIVE_READ)], s
 async def stream_events(
     caller: Annotated[Caller, needs(Scope.LIVE_READ)],
     services: Given,
-    channel: Annotated[Literal["vehicles", "events"], Query(description="What to follow")],
+    channel: Annotated[str, Query(description="What to follow", pattern=channels.PATTERN, examples=["vehicles"])],
     device: Annotated[list[str] | None, Query(description="Only these devices; repeat it", max_length=1000)] = None,
     label: Annotated[list[str] | None, Query(description="Only devices with this `key:value`; repeat it")] = None,
     bbox: Annotated[str | None, Query(description="Only positions in west,south,east,north", max_length=100)] = None,

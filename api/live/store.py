@@ -33,6 +33,20 @@ class Vehicle:
 
 
 @dataclass(frozen=True, slots=True)
+class Trip:
+    """The one line of a trip's snapshot."""
+
+    device: str | None
+    item: bytes
+    lat: None = None
+    lon: None = None
+
+    @property
+    def labels(self) -> Mapping[str, object]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Registered:
     """A device as the registry has it."""
 
@@ -55,6 +69,16 @@ async def vehicles(tx: TenantTx) -> list[Vehicle]:
     """The state of every device of the tenant that is not decommissioned, by name."""
     rows = await tx.all(_SQL["vehicles"], {"tenant": tx.tenant})
     return [Vehicle(r["device_id"], r["lat"], r["lon"], r["item"].encode(), r["labels"]) for r in rows]
+
+
+async def trip(tx: TenantTx, trip_id: str) -> Trip | None:
+    """A trip with its stops and its newest arrival times."""
+    row = await tx.one(_SQL["trip"], {"tenant": tx.tenant, "trip": trip_id})
+    return None if row is None else Trip(row["device_id"], row["item"].encode())
+
+
+async def has_trip(tx: TenantTx, trip_id: str) -> bool:
+    return await tx.one(_SQL["has_trip"], {"tenant": tx.tenant, "trip": trip_id}) is not None
 
 
 async def device(tx: TenantTx, name: DeviceId) -> Registered | None:

@@ -135,6 +135,16 @@ class Channels:
             raise _unavailable(error) from error
         return [None if epoch is None else Position(int(epoch), int(offset)) for epoch, offset in answers]
 
+    async def is_begun(self, channels: Sequence[Channel]) -> list[bool]:
+        """Whether each log has a life, so that somebody may hold a position in it."""
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for channel in channels:
+                    pipe.exists(channel.keys[1])
+                return [bool(answer) for answer in await pipe.execute()]
+        except (RedisError, OSError) as error:
+            raise _unavailable(error) from error
+
     async def missed(self, channel: Channel, since: Position, upto: int, *, most: int) -> list[Batch] | None:
         """All events after `since` up to `upto` of its epoch, or None: one is not there, or they are more than `most`.
 

@@ -37,6 +37,11 @@ OWNERS = {
     "route_stop": "eta",
     "trip": "eta",
     "trip_stop": "eta",
+    "trip_estimate": "eta",
+    "trip_alert": "eta",
+    "trip_road": "eta",
+    "trip_lesson": "eta",
+    "leg_road": "eta",
     "dead_letter": "core",
     "outbox": "core",
     "user_account": "api",
@@ -65,6 +70,9 @@ READERS = {
     ("api", "device_state"): "the last position of every device, listed and as snapshots of live streams",
     ("api", "shadow_leaf"): "devices are searched by what their shadows say",
     ("api", "device_label"): "devices are searched by their labels",
+    ("api", "trip"): "the snapshot of a trip's live channel: one query over the trip, its stops and its estimate",
+    ("api", "trip_stop"): "as trip",
+    ("api", "trip_estimate"): "as trip",
     ("api", "presence"): "who is connected, listed and as snapshots of live streams",
 }
 WRITERS = {

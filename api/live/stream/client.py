@@ -22,9 +22,14 @@ from core.tenancy import TenantId
 if TYPE_CHECKING:
     from api.live.stream.feed import Feed, Group
 
-CONFLATED = Counter("milkrun_live_conflated_total", "Positions left out because a newer one of the device waited too")
+CONFLATED = Counter(
+    "milkrun_live_conflated_total", "Positions and arrivals left out because newer ones of the device waited too"
+)
 DISCONNECTS = Counter("milkrun_live_disconnects_total", "Live connections ended by the server, by close code", ["code"])
 SENT = Counter("milkrun_live_frames_total", "Frames handed to clients' connections")
+
+# Each holds whole what the one before it said; a channel has one of these types.
+_CONFLATED = frozenset({"position", "arrivals"})
 
 
 class Sink(Protocol):
@@ -63,32 +68,32 @@ class Subscription:
 
 
 class Conflation:
-    """Events of one subscription that wait: the latest position of each device, and every other event."""
+    """Events of one subscription that wait: the latest position or arrivals of each device, and every other event."""
 
-    __slots__ = ("_others", "_positions", "_subscription", "epoch", "left_out", "size", "upto")
+    __slots__ = ("_latest", "_others", "_subscription", "epoch", "left_out", "size", "upto")
 
     def __init__(self, subscription: Subscription, epoch: int) -> None:
         self._subscription = subscription
-        self._positions: dict[str, tuple[int, bytes]] = {}
+        self._latest: dict[str | None, tuple[int, bytes]] = {}
         self._others: list[tuple[int, bytes]] = []
         self.epoch = epoch
         self.upto = self.size = self.left_out = 0
 
     def add(self, offset: int, event: bytes, about: Peek) -> None:
-        if about.type == "position":
-            before = self._positions.get(about.data.device)
+        if about.type in _CONFLATED:
+            before = self._latest.get(about.data.device)
             if before is not None:
                 self.size -= len(before[1])
                 self.left_out += 1
                 CONFLATED.inc()
-            self._positions[about.data.device] = (offset, event)
+            self._latest[about.data.device] = (offset, event)
         else:
             self._others.append((offset, event))
         self.size += len(event)
 
     def frame(self) -> Frame:
         self._subscription.waiting = None
-        told = [event for _, event in sorted((*self._positions.values(), *self._others))]
+        told = [event for _, event in sorted((*self._latest.values(), *self._others))]
         position = Position(self.epoch, self.upto)
         subscription = self._subscription
         return frames.events(subscription.id, subscription.channel, position, told, is_conflated=self.left_out > 0)

@@ -63,7 +63,8 @@ class Group:
         if not chosen:
             return
         position = Position(tick.epoch, tick.last)
-        told = tick.told if len(chosen) == len(tick.told) else [tick.told[n] for n in chosen]
+        reveal = self.selection.reveal
+        told = tick.told if self.selection.is_everything else [reveal(tick.told[n]) for n in chosen]
         frame = frames.events(self._subscription, self._channel, position, told)
         for member in tuple(self.members):
             client = member.client
@@ -71,11 +72,12 @@ class Group:
                 client.tell_events(frame)
             else:
                 peeks = tick.peeks
-                client.conflate(member, position, [(tick.first + n, tick.told[n], peeks[n]) for n in chosen])
+                waits = [(tick.first + n, event, peeks[n]) for n, event in zip(chosen, told, strict=True)]
+                client.conflate(member, position, waits)
 
     def replay(self, ticks: Sequence[Tick], selection: Selection) -> list[Frame]:
         """Frames of all that passes, for one member."""
-        told = [tick.told[n] for tick in ticks for n in self._chosen(tick, selection)]
+        told = [selection.reveal(tick.told[n]) for tick in ticks for n in self._chosen(tick, selection)]
         if not told:
             return []
         last = ticks[-1]
@@ -133,7 +135,7 @@ class Feed:
                 raise OutOfPlace
             told += [b'{"offset":%d,%b' % (batch.first + n, event) for n, event in enumerate(batch.events)]
             SECONDS.observe(max(0.0, (now_ms - batch.at_ms) / 1000))
-        EVENTS.labels(self.channel.name).inc(len(told))
+        EVENTS.labels(self.channel.name.partition(":")[0]).inc(len(told))
         now = time.monotonic()
         for at in range(0, len(told), _MOST_IN_FRAME):
             tick = Tick(self.position.epoch, first + at, told[at : at + _MOST_IN_FRAME], now)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -49,7 +49,8 @@ ALL = Filter()
 
 
 class _Facts(msgspec.Struct, frozen=True, gc=False):
-    device: str
+    device: str | None = None
+    site: str | None = None
     lat: float | None = None
     lon: float | None = None
     labels: dict[str, object] | None = None
@@ -68,11 +69,15 @@ peek = msgspec.json.Decoder(Peek).decode
 class Selection:
     """A filter at work on one feed. It remembers which vehicles are known to be outside its box.
 
-    `allowed` None: every device of the tenant; else those a site may see now. `labels` is kept true by the hub.
+    `allowed` None: every device of the tenant; else those a site may see now. `sites` not None: of what belongs to a
+    site only what belongs to one of these. `labels` is kept true by the hub.
     """
 
-    def __init__(self, wanted: Filter, allowed: frozenset[str] | None, labels: Labels) -> None:
+    def __init__(
+        self, wanted: Filter, allowed: frozenset[str] | None, labels: Labels, *, sites: frozenset[str] | None = None
+    ) -> None:
         self.wanted = wanted
+        self.sites = sites
         asked = frozenset(wanted.devices) if wanted.devices else None
         self.devices = asked if allowed is None else allowed if asked is None else asked & allowed
         self._labels = labels
@@ -80,26 +85,27 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        return self.devices is None and not self.wanted.labels and self.wanted.bbox is None
+        return self.devices is None and self.sites is None and not self.wanted.labels and self.wanted.bbox is None
 
     def again(self) -> "Selection":
         """The same filter without a memory, for a replay."""
-        fresh = Selection(self.wanted, None, self._labels)
+        fresh = Selection(self.wanted, None, self._labels, sites=self.sites)
         fresh.devices = self.devices
         return fresh
 
     def passes(self, event: Peek) -> bool:
         """Whether the event is told. One call an event, in order, for it moves the memory of the box."""
         facts = event.data
-        if self.devices is not None and facts.device not in self.devices:
+        is_foreign = self.sites is not None and facts.site is not None and facts.site not in self.sites
+        if is_foreign or (self.devices is not None and facts.device not in self.devices):
             return False
         if self.wanted.labels:
-            before = self._has_labels(self._labels.get(facts.device))
+            before = self._has_labels(self._labels.get(facts.device or ""))
             if event.type == "device":
                 return before or self._has_labels(facts.labels)
             if not before:
                 return False
-        if self.wanted.bbox is None or facts.lat is None or facts.lon is None:
+        if self.wanted.bbox is None or facts.device is None or facts.lat is None or facts.lon is None:
             return True
         if self._is_inside(facts.lat, facts.lon):
             self._outside.discard(facts.device)
@@ -109,7 +115,11 @@ class Selection:
         self._outside.add(facts.device)
         return is_leaving
 
-    def shows(self, device: str, labels: Mapping[str, object], lat: float | None, lon: float | None) -> bool:
+    def reveal(self, told: bytes) -> bytes:
+        """An event or a line of a snapshot, without what it says of other sites."""
+        return told if self.sites is None else msgspec.json.encode(_own(msgspec.json.decode(told), self.sites))
+
+    def shows(self, device: str | None, labels: Mapping[str, object], lat: float | None, lon: float | None) -> bool:
         """Whether a snapshot has this vehicle. The box forgets nothing and learns nothing by it."""
         if self.devices is not None and device not in self.devices:
             return False
@@ -117,10 +127,10 @@ class Selection:
             return False
         return self.wanted.bbox is None or (lat is not None and lon is not None and self._is_inside(lat, lon))
 
-    def place(self, device: str, lat: float | None, lon: float | None) -> None:
+    def place(self, device: str | None, lat: float | None, lon: float | None) -> None:
         """Remember where a snapshot says a vehicle is."""
         if self.wanted.bbox is not None and (lat is None or lon is None or not self._is_inside(lat, lon)):
-            self._outside.add(device)
+            self._outside.add(device or "")
 
     def _has_labels(self, labels: Mapping[str, object] | None) -> bool:
         return labels is not None and all(labels.get(key) == value for key, value in self.wanted.labels.items())
@@ -131,3 +141,12 @@ class Selection:
         if not south <= lat <= north:
             return False
         return west <= lon <= east if west <= east else lon >= west or lon <= east
+
+
+def _own(told: Any, sites: frozenset[str]) -> Any:
+    """Of every list of what belongs to sites those of `sites`, each with how many there are before it."""
+    if isinstance(told, dict):
+        return {key: _own(value, sites) for key, value in told.items()}
+    if isinstance(told, list) and told and isinstance(told[0], dict) and "site" in told[0]:
+        return [{**each, "before": n} for n, each in enumerate(told) if each["site"] in sites]
+    return told

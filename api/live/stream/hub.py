@@ -11,11 +11,12 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from api.access import Role
-from api.live.stream import frames
+from api.live.stream import channels, frames
 from api.live.stream.client import Client, Subscription
 from api.live.stream.feed import Feed, OutOfPlace, Tick
 from api.live.stream.filters import ALL, Filter, Selection
 from api.live.stream.frames import Close, Reason
+from api.live.stream.sight import Sight
 from api.live.stream.snapshots import Line, Snapshot, Snapshots
 from api.sites import SiteView
 from core.channels import Channel, Channels, ChannelsUnavailable, Position
@@ -29,8 +30,6 @@ RECOVERED = Counter("milkrun_live_recovered_events_total", "Events replayed to s
 RESTARTS = Counter("milkrun_live_restarts_total", "Subscriptions started over by the server", ["reason"])
 FEEDS = Gauge("milkrun_live_feeds", "Channels this process follows")
 
-CHANNELS = ("vehicles", "events")
-
 _LOOK_EVERY_S = 1.0
 _LINGER_S = 30.0
 _CATCH_UP_S = 2.0
@@ -42,6 +41,10 @@ class State(Protocol):
     """The tenant's state as the database has it. Each raises DatabaseUnavailable."""
 
     async def vehicles(self, tenant: TenantId) -> "list[Line]": ...
+
+    async def trip(self, tenant: TenantId, trip: str) -> "list[Line]": ...
+
+    async def has_trip(self, tenant: TenantId, trip: str) -> bool: ...
 
     async def labels(self, tenant: TenantId) -> Mapping[str, Mapping[str, object]]: ...
 
@@ -65,7 +68,7 @@ class Hub:
     ) -> None:
         self._channels = channels
         self._state = state
-        self._site_view = site_view
+        self._sight = Sight(site_view, state.has_trip)
         self._settings = settings
         self._clock = clock
         self._feeds: dict[Channel, Feed] = {}
@@ -137,7 +140,7 @@ class Hub:
         if known is None or channel.name != "vehicles":
             return
         for about in tick.peeks:
-            if about.type == "device":
+            if about.type == "device" and about.data.device is not None:
                 known[about.data.device] = about.data.labels or {}
 
     async def _feed(self, channel: Channel) -> Feed:
@@ -155,17 +158,18 @@ class Hub:
     # --- subscriptions ----------------------------------------------------------------------------------------------
 
     async def subscribe(self, client: Client, wish: Wish) -> None:
-        """Start or resume. Raises ChannelsUnavailable, DatabaseUnavailable."""
+        """Start or resume. Raises InsufficientScope, TripNotFound, ChannelsUnavailable, DatabaseUnavailable."""
+        await self._sight.admit(client, wish.channel)
         self.unsubscribe(client, wish.id)
         subscription = Subscription(wish.id, wish.channel, client)
         client.subscriptions[wish.id] = subscription
-        allowed = await self.allowed(client)
         labels = await self._labels_of(client.tenant) if wish.filter.labels else {}
-        selection = Selection(wish.filter, allowed, labels)
+        selection = await self._sight.selection(client, wish.channel, wish.filter, labels)
         feed = await self._feed(Channel(client.tenant, wish.channel))
         reason: Reason | None = None
         if wish.since is not None:
-            reason = "rights" if allowed is not None else await self._obstacle(feed, wish.since)
+            is_site = client.principal.role is Role.SITE
+            reason = "rights" if is_site else await self._obstacle(feed, wish.since)
             RECOVERIES.labels("no" if reason else "yes").inc()
             if reason is None:
                 self._resume(feed, subscription, selection, wish.since.offset)
@@ -199,20 +203,16 @@ class Hub:
             if each.group is not None and each.feed is not None and each.feed.position is not None
         }
 
-    async def allowed(self, client: Client) -> frozenset[str] | None:
-        """The devices a site may see now; None: no such restriction."""
-        if client.principal.role is not Role.SITE:
-            return None
-        return await self._site_view.devices(client.tenant, client.principal.sites)
-
     async def recheck_sites(self, client: Client) -> None:
-        """Start over what a site is subscribed to when other vehicles are on their way to it now."""
-        allowed = await self.allowed(client)
+        """Start over what a site is subscribed to when other vehicles or trips are on their way to it now."""
         for subscription in list(client.subscriptions.values()):
             group, feed = subscription.group, subscription.feed
             if group is None or feed is None:
                 continue
-            selection = Selection(group.selection.wanted, allowed, self._labels.get(client.tenant, {}))
+            labels = self._labels.get(client.tenant, {})
+            selection = await self._sight.selection(client, subscription.channel, group.selection.wanted, labels)
+            if subscription.group is not group:
+                continue
             if selection.devices != group.selection.devices:
                 feed.leave(subscription)
                 RESTARTS.labels("rights").inc()
@@ -352,7 +352,10 @@ class Hub:
     # --- what the database knows --------------------------------------------------------------------------------------
 
     async def _load(self, feed: Feed) -> "list[Line]":
-        return await self._state.vehicles(feed.channel.tenant) if feed.channel.name == "vehicles" else []
+        tenant, name = feed.channel
+        if (trip := channels.one_of(name)) is not None:
+            return await self._state.trip(tenant, trip)
+        return await self._state.vehicles(tenant) if name == "vehicles" else []
 
     async def _labels_of(self, tenant: TenantId) -> Mapping[str, Mapping[str, object]]:
         """Labels by device, kept true by the `device` events of the vehicles' feed."""
@@ -371,4 +374,4 @@ def _is_wanted(subscription: Subscription) -> bool:
 
 
 def _key(subscription: Subscription, selection: Selection) -> tuple[object, ...]:
-    return subscription.id, selection.wanted.key, selection.devices
+    return subscription.id, selection.wanted.key, selection.devices, selection.sites

@@ -20,10 +20,10 @@ _FEW = 100
 
 
 class Line(Protocol):
-    """One vehicle's state: its JSON, and what filters ask for."""
+    """The state of a vehicle or a trip: its JSON, and what filters ask for."""
 
     @property
-    def device(self) -> str: ...
+    def device(self) -> str | None: ...
     @property
     def lat(self) -> float | None: ...
     @property
@@ -51,7 +51,7 @@ class Snapshot:
         if selection.is_everything:
             return self.whole
         shown = [
-            line.item
+            selection.reveal(line.item)
             for line in self.lines
             if selection.shows(line.device, line.labels if selection.wanted.labels else {}, line.lat, line.lon)
         ]

@@ -274,7 +274,7 @@ class OneTruck:
 
 async def test_a_site_sees_the_truck_that_is_on_its_way_and_no_other(api, fleet, monkeypatch):
     view = OneTruck()
-    monkeypatch.setattr(api.services.live.hub, "_site_view", view)
+    monkeypatch.setattr(api.services.live.hub._sight, "site_view", view)
     await fleet.add("truck-1", "truck-2")
     token = api.tokens.of("acme", Role.SITE)
     api.tokens.known[token] = dataclasses.replace(api.tokens.known[token], sites=frozenset({"farm-1"}))
