@@ -182,6 +182,27 @@ class NotifySettings(_Group):
     delivery_days: float = Field(30.0, ge=1, description="settled deliveries are kept this long")
 
 
+class MapsSettings(_Group):
+    osm_file: Path | None = Field(None, description="roads as .osm.pbf, .osm.bz2 or .osm for OSRM in this process")
+    folder: Path = Field(Path("maps"), description="folder of road graphs built of it, by content")
+    osrm_url: str = Field("", description="an OSRM server such as http://osrm:5000; empty = none")
+    osrm_profile: str = Field("driving", pattern="^[A-Za-z0-9_-]{1,32}$", description="profile that server speaks")
+    google_key_file: Path | None = Field(
+        None, description="file (mode 0600) with a Google Routes API key; unset = never asked"
+    )
+    google_url: str = Field("https://routes.googleapis.com", description="where Google Routes is asked")
+    timeout_s: float = Field(2.0, gt=0, le=60, description="an engine that has not answered after this is slow")
+    failures: int = Field(3, ge=1, le=100, description="failures in a row after which an engine is left alone")
+    rest_s: float = Field(30.0, gt=0, description="it is left alone this long, doubling up to ten minutes")
+    keep_days: int = Field(30, ge=0, le=3650, description="legs are asked anew after this; 0 = none is kept")
+    own_trip_calls: int = Field(40, ge=0, description="calls of one trip to engines of your own")
+    own_tenant_day_calls: int = Field(50_000, ge=0, description="such calls of one tenant in a day (UTC)")
+    paid_trip_calls: int = Field(3, ge=0, description="calls of one trip to engines that bill each")
+    paid_tenant_day_calls: int = Field(200, ge=0, description="such calls of one tenant in a day (UTC)")
+    paid_day_calls: int = Field(2000, ge=0, description="such calls of all tenants together in a day (UTC)")
+    report_days: int = Field(400, ge=31, description="counted calls older than this are dropped")
+
+
 class ApiSettings(_Group):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: Port = Field(8080, description="port the API listens on")
@@ -278,6 +299,7 @@ class Settings(BaseSettings):
     shadow: ShadowSettings = Field(default_factory=ShadowSettings)
     commands: CommandsSettings = Field(default_factory=CommandsSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
+    maps: MapsSettings = Field(default_factory=MapsSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     live: LiveSettings = Field(default_factory=LiveSettings)
