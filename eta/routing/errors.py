@@ -9,6 +9,12 @@ class EngineDown(Unavailable):
     code = "map_engine_down"
 
 
+class NotReady(Unavailable):
+    """The engine is still being made ready, or never will be; the message says which. Nobody's failure."""
+
+    code = "map_engine_not_ready"
+
+
 class EngineSlow(Unavailable):
     """The engine did not answer in time."""
 

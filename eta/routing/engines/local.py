@@ -12,7 +12,7 @@ import structlog
 from core.errors import MilkrunError
 from eta.routing.engines.graph import build
 from eta.routing.engines.osrm import NO_ROAD, Answer, Waypoint, legs_of, snapped
-from eta.routing.errors import EngineDown, EngineWrong, NoRoad, NotOffered
+from eta.routing.errors import EngineWrong, NoRoad, NotOffered, NotReady
 from eta.routing.model import Engine, LatLon, Leg, Nearest, Terms
 
 _log = structlog.get_logger()
@@ -72,7 +72,7 @@ class LocalOsrm:
 
     def _open_roads(self) -> osrm.OSRM:
         if self._roads is None:
-            raise EngineDown(self._why_not)
+            raise NotReady(self._why_not)
         return self._roads
 
     async def _in_thread[T](self, work: Callable[[], T]) -> T:
