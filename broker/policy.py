@@ -13,6 +13,7 @@ from core import topics
 INGEST = "svc-ingest"
 BROKER = "svc-broker"
 SHADOW = "svc-shadow"
+COMMANDS = "svc-commands"
 
 
 class Action(enum.Enum):
@@ -53,6 +54,9 @@ _JOBS = "$aws/things/{thing}/jobs"
 _EXECUTION = "$aws/commands/things/{thing}/executions/+"
 _ANSWERS = ("accepted", "rejected")
 
+_COMMAND_ANSWERS = (f"{_EXECUTION}/response/json", f"{_EXECUTION}/response/cbor")
+_COMMANDS = (f"{_EXECUTION}/request/+", *(f"{_EXECUTION}/response/{answer}/+" for answer in _ANSWERS))
+
 _SHADOW_REQUESTS = tuple(f"{shadow}/{verb}" for shadow in _SHADOW for verb in _VERBS)
 _SHADOW_ANSWERS = (
     *(f"{shadow}/{verb}/{answer}" for shadow in _SHADOW for verb in _VERBS for answer in _ANSWERS),
@@ -73,8 +77,7 @@ DEVICE = Rights(
         f"{_JOBS}/start-next",
         f"{_JOBS}/+/get",
         f"{_JOBS}/+/update",
-        f"{_EXECUTION}/response/json",
-        f"{_EXECUTION}/response/cbor",
+        *_COMMAND_ANSWERS,
     ),
     reads=(
         f"{topics.ROOT}/{{thing}}/ack",
@@ -82,8 +85,7 @@ DEVICE = Rights(
         f"{_JOBS}/notify",
         f"{_JOBS}/notify-next",
         *(f"{_JOBS}/{verb}/{answer}" for verb in ("get", "start-next", "+/get", "+/update") for answer in _ANSWERS),
-        f"{_EXECUTION}/request/+",
-        *(f"{_EXECUTION}/response/{answer}/+" for answer in _ANSWERS),
+        *_COMMANDS,
     ),
 )
 
@@ -97,18 +99,21 @@ def _of_any_device(patterns: tuple[str, ...]) -> tuple[str, ...]:
 
 
 # Those whose sessions keep devices' messages while they are away: what they read stands as patterns.
-_DURABLE = (INGEST, SHADOW)
+_DURABLE = (INGEST, SHADOW, COMMANDS)
 
 # Certificates of the service authority are issued for these names and no others.
 SERVICES: Mapping[str, Rights] = {
     INGEST: Rights(
         writes=(topics.ack("+"),),
-        reads=_of_any_device(tuple(pattern for pattern in DEVICE.writes if pattern not in _SHADOW_REQUESTS)),
+        reads=_of_any_device(tuple(p for p in DEVICE.writes if p not in {*_SHADOW_REQUESTS, *_COMMAND_ANSWERS})),
     ),
     SHADOW: Rights(writes=_of_any_device(_SHADOW_ANSWERS), reads=_of_any_device(_SHADOW_REQUESTS)),
+    COMMANDS: Rights(
+        writes=(*_of_any_device(_COMMANDS), topics.command_event("+", "+")), reads=_of_any_device(_COMMAND_ANSWERS)
+    ),
     BROKER: Rights(
         writes=(*_of_any_device(DEVICE.reads), topics.presence("+", "connected"), topics.presence("+", "disconnected")),
-        reads=("$SYS/broker/#", topics.presence("+", "+")),
+        reads=("$SYS/broker/#", topics.presence("+", "+"), topics.command_event("+", "+")),
     ),
 }
 

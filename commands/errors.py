@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from core.errors import Conflict, Forbidden, Invalid, MilkrunError, NotFound
+from core.errors import Conflict, Forbidden, Invalid, MilkrunError, NotFound, Unavailable
 
 
 class TemplateNotFound(NotFound):
@@ -134,3 +134,10 @@ class TerminalStateReached(AnswerRefused, Conflict):
 
     code = "command_terminal"
     aws_error = "TerminalStateReached"
+
+
+class InternalFailure(AnswerRefused, Unavailable):
+    """A defect of ours; the answer is kept as a dead letter."""
+
+    code = "command_answer_failed"
+    aws_error = "InternalFailure"

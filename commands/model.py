@@ -117,9 +117,9 @@ class Terms:
 class Execution:
     """One command on one device.
 
-    `lapses_at` is when its present state ends by itself, `due_at` before when nothing is to be sent, `place` its place in
-    the device's queue (0 while it awaits approval). `attempts` counts times it was handed to the broker, `retried` those
-    of them for want of an answer, `misses` times the broker had nobody for it.
+    `lapses_at` is when its present state ends by itself, `due_at` before when nothing is to be sent, `place` where it
+    stands in the device's queue (0 while it awaits approval). `attempts` counts times it was handed to the broker,
+    `retried` those of them for want of an answer, `misses` times the broker had nobody for it.
     """
 
     thing: Thing
@@ -163,7 +163,7 @@ class Execution:
         return self.is_open and self.state is not State.AWAITING_APPROVAL
 
 
-def begin(  # noqa: PLR0913  one command has as many facts
+def begin(
     *,
     thing: Thing,
     id_: str,
@@ -204,7 +204,10 @@ def begin(  # noqa: PLR0913  one command has as many facts
 
 
 def approve(before: Execution, by: Actor, at: datetime) -> Execution:
-    """Into the queue; the expiry runs from now, a group's turn as it was planned. Raises NotAwaitingApproval, OwnApproval."""
+    """Into the queue; its expiry runs from now, and a group's turns as they were planned.
+
+    Raises NotAwaitingApproval, OwnApproval.
+    """
     _require_awaiting(before)
     if (by.kind, by.id) == (before.sender.kind, before.sender.id):
         raise OwnApproval(f"{before.id} was sent by {before.sender}: another person has to approve it")
@@ -224,7 +227,9 @@ def cancel(before: Execution, by: Actor, at: datetime, reason: str = "") -> Exec
     """Raises CommandEnded. What was sent before may be carried out all the same; no more is sent."""
     if not before.is_open:
         raise CommandEnded(f"{before.id} is {before.state}: there is nothing to call back")
-    return _ended(before, State.CANCELLED, at, str(by), "CANCELLED_AFTER_SENDING" if before.attempts else "CANCELLED", reason)
+    return _ended(
+        before, State.CANCELLED, at, str(by), "CANCELLED_AFTER_SENDING" if before.attempts else "CANCELLED", reason
+    )
 
 
 def _require_awaiting(before: Execution) -> None:
@@ -260,8 +265,8 @@ def confirm(before: Execution, at: datetime) -> Execution:
     return replace(after, sent_at=before.tried_at, due_at=at + retry_pause(before.retried))
 
 
-def miss(before: Execution, at: datetime) -> Execution:
-    """The broker had nobody for it: as if it had not been tried, and again after a pause that grows."""
+def miss(before: Execution, at: datetime, reason_code: str, reason: str) -> Execution:
+    """It did not leave, or the broker had nobody for it: as if not tried, and again after a pause that grows."""
     pause = timedelta(seconds=_MISS_PAUSES_S[min(before.misses, len(_MISS_PAUSES_S) - 1)])
     if before.state is not State.CREATED:
         return replace(before, due_at=at + max(pause, retry_pause(before.retried)), updated_at=at)
@@ -273,8 +278,8 @@ def miss(before: Execution, at: datetime) -> Execution:
         due_at=at + pause,
         lapses_at=before.expires_at if attempts == 0 else before.lapses_at,
         tried_at=None if attempts == 0 else before.tried_at,
-        reason_code="NOT_SUBSCRIBED",
-        reason="the device is connected and has not subscribed to its commands",
+        reason_code=reason_code,
+        reason=reason,
         updated_at=at,
         version=before.version + 1,
     )

@@ -182,7 +182,7 @@ def parse_command_answer(topic: str) -> CommandAnswer:
     levels = topic.split("/")
     fixed = ["$aws", "commands", "things", "executions", "response"]
     if len(levels) != 8 or [*levels[:3], levels[4], levels[6]] != fixed or levels[7] not in {"json", "cbor"}:
-        raise InvalidTopic(f"topic {topic[:200]!r} is no $aws/commands/things/<thing>/executions/<id>/response/<format>")
+        raise InvalidTopic(f"topic {topic[:200]!r} is no answer to a command: .../executions/<id>/response/<json|cbor>")
     if not _EXECUTION_ID.match(levels[5]):
         raise InvalidTopic(f"execution id {levels[5][:80]!r}: use 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
     try:

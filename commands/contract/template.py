@@ -143,7 +143,9 @@ class Template:
 def checked(template: Template) -> Template:
     """The template, if it makes sense. Raises InvalidTemplate."""
     if not _NAME.match(template.id):
-        raise InvalidTemplate(f"template name {template.id[:80]!r}: use 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
+        raise InvalidTemplate(
+            f"template name {template.id[:80]!r}: use 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'"
+        )
     if template.dangerous and not template.description:
         raise InvalidTemplate("a dangerous command says in its description what it does")
     _checked_parameters(template.parameters)

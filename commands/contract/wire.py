@@ -14,6 +14,7 @@ import cbor2
 from commands.errors import AnswerRefused, InvalidAnswer, InvalidStateTransition
 from commands.model import Answer, Execution, State
 from core.clock import epoch_ms
+from core.events import CommandChanged
 
 MOST_ANSWER_BYTES = 65_536
 MOST_RESULT_BYTES = 16_384
@@ -141,16 +142,16 @@ def rejected(execution_id: str, error: AnswerRefused, format_: str) -> bytes:
     return encode({"executionId": execution_id, "error": error.aws_error, "errorMessage": str(error)}, format_)
 
 
-def event(execution: Execution) -> bytes:
+def event(change: CommandChanged) -> bytes:
     """The payload of an event of AWS IoT's; where that has an account and region, ours has the tenant."""
-    tenant = execution.thing.tenant
+    tenant = change.thing.partition(":")[0]
     body = {
-        "executionId": execution.id,
-        "status": execution.state.value,
-        "statusReason": {"reasonCode": execution.reason_code, "reasonDescription": execution.reason},
+        "executionId": change.execution,
+        "status": change.state,
+        "statusReason": {"reasonCode": change.detail, "reasonDescription": change.reason},
         "eventType": "COMMAND_EXECUTION",
-        "commandArn": f"arn:milkrun:iot::{tenant}:command/{execution.template}",
-        "targetArn": f"arn:milkrun:iot::{tenant}:thing/{execution.thing}",
-        "timestamp": epoch_ms(execution.updated_at),
+        "commandArn": f"arn:milkrun:iot::{tenant}:command/{change.command}",
+        "targetArn": f"arn:milkrun:iot::{tenant}:thing/{change.thing}",
+        "timestamp": change.at,
     }
     return encode(body, "json")

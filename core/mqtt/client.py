@@ -142,8 +142,13 @@ class MqttConnection(asyncio.BufferedProtocol):
         self.send(codec.subscribe(packet_id, filters, qos, protocol=self._protocol))
         return await future
 
-    async def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> int:
-        """Publish; with QoS 1 wait for the PUBACK and return its reason code. Raises ConnectionLost."""
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
+    ) -> int:
+        """Publish; with QoS 1 wait for the PUBACK and return its reason code. Raises ConnectionLost.
+
+        `expiry_s`: MQTT 5's Message Expiry Interval; 3.1.1 has none.
+        """
         await self._writable.wait()
         if qos == 0:
             self.send(codec.publish(topic, payload, packet_id=0, protocol=self._protocol, retain=retain))
@@ -152,7 +157,11 @@ class MqttConnection(asyncio.BufferedProtocol):
             packet_id = self._take_id()
             future: asyncio.Future[int] = self._loop.create_future()
             self._waiting[packet_id] = future
-            self.send(codec.publish(topic, payload, packet_id=packet_id, protocol=self._protocol, retain=retain))
+            self.send(
+                codec.publish(
+                    topic, payload, packet_id=packet_id, protocol=self._protocol, retain=retain, expiry_s=expiry_s
+                )
+            )
             return await future
 
     def ack(self, packet_ids: Sequence[int]) -> None:

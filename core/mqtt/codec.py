@@ -8,6 +8,7 @@ CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT = 2, 3, 4, 9, 1
 PINGREQ_PACKET = b"\xc0\x00"
 MAX_REMAINING_LENGTH = 268_435_455
 
+_MESSAGE_EXPIRY = 0x02
 _SESSION_EXPIRY, _RECEIVE_MAXIMUM, _MAXIMUM_PACKET_SIZE, _TOPIC_ALIAS_MAXIMUM = 0x11, 0x21, 0x27, 0x22
 # Property id to the length of its value; -1 = string or binary, -2 = string pair, -3 = variable byte integer
 # (MQTT 5, 2.2.2.2).
@@ -83,14 +84,22 @@ def subscribe(packet_id: int, filters: Sequence[str], qos: int, *, protocol: int
     return packet(0x82, body)
 
 
-def publish(topic: str | bytes, payload: bytes, *, packet_id: int, protocol: int, retain: bool = False) -> bytes:
-    """PUBLISH; QoS 1 with a packet id, QoS 0 with packet id 0."""
+def publish(
+    topic: str | bytes,
+    payload: bytes,
+    *,
+    packet_id: int,
+    protocol: int,
+    retain: bool = False,
+    expiry_s: int | None = None,
+) -> bytes:
+    """PUBLISH; QoS 1 with a packet id, QoS 0 with packet id 0. `expiry_s` (MQTT 5): a broker drops it after that."""
     raw = topic.encode() if isinstance(topic, str) else topic
     head = struct.pack(">H", len(raw)) + raw
     if packet_id:
         head += struct.pack(">H", packet_id)
     if protocol == 5:
-        head += b"\x00"
+        head += b"\x00" if expiry_s is None else struct.pack(">BBI", 5, _MESSAGE_EXPIRY, expiry_s)
     first = 0x30 | (0x02 if packet_id else 0) | (0x01 if retain else 0)
     return bytes((first,)) + varint(len(head) + len(payload)) + head + payload
 

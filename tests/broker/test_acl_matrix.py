@@ -18,7 +18,7 @@ pytestmark = pytest.mark.mosquitto
 NOT_AUTHORIZED = 0x87
 THING, SIBLING, FOREIGNER = "acme:t1", "acme:t2", "other:t1"
 DEVICES = (THING, SIBLING, FOREIGNER)
-SERVICES = (policy.INGEST, policy.BROKER, policy.SHADOW)
+SERVICES = (policy.INGEST, policy.BROKER, policy.SHADOW, policy.COMMANDS)
 
 # Every class of topic there is, as it looks for THING, and some that are nobody's.
 TOPICS = (
@@ -42,7 +42,12 @@ TOPICS = (
     "$aws/things/acme:t1/jobs/j1/update/accepted",
     "$aws/commands/things/acme:t1/executions/x1/request/json",
     "$aws/commands/things/acme:t1/executions/x1/response/json",
+    "$aws/commands/things/acme:t1/executions/x1/request/cbor",
+    "$aws/commands/things/acme:t1/executions/x1/response/cbor",
     "$aws/commands/things/acme:t1/executions/x1/response/accepted/json",
+    "$aws/commands/things/acme:t1/executions/x1/response/rejected/cbor",
+    "$aws/commands/clients/acme:t1/executions/x1/request/json",
+    "$aws/events/commandExecution/acme:stop/SUCCEEDED",
     "$aws/events/presence/connected/acme:t1",
     "$SYS/broker/uptime",
     "$SYS/broker/connection/acme:t1/state",

@@ -15,7 +15,16 @@ DOORS = {
     # A service that answers devices sits at a desk of its own (docs/adr/0017): its handlers and its process, no more.
     "MQTT": (
         ("core.mqtt", "amqtt", "aiomqtt", "paho"),
-        ("core/mqtt/", "broker/", "ingest/", "sim/", "shadow/handlers.py", "shadow/process.py"),
+        (
+            "core/mqtt/",
+            "broker/",
+            "ingest/",
+            "sim/",
+            "shadow/handlers.py",
+            "shadow/process.py",
+            "commands/handlers.py",
+            "commands/process.py",
+        ),
     ),
     "HTTP serving": (
         ("fastapi", "starlette", "uvicorn", "granian", "aiohttp.web", "http.server", "wsgiref", "socketserver"),

@@ -49,6 +49,7 @@ CREATE TABLE command (
     template_id  text COLLATE "C" NOT NULL,
     batch_id     text COLLATE "C",
     state        text COLLATE "C" NOT NULL,
+    ordering     text NOT NULL,
     place        bigint NOT NULL,  -- 0 while it awaits approval
     terms        json NOT NULL,
     sender       json NOT NULL,
@@ -90,10 +91,11 @@ CREATE INDEX command_kept ON command (ended_at) WHERE ended_at IS NOT NULL;
 -- A device's queue. Whoever changes one of its open commands holds this row, so that order holds over any number of
 -- workers; `due_at` is the queue's next timer, and so timers outlive every process.
 CREATE TABLE command_lane (
-    tenant_id text COLLATE "C" NOT NULL,
-    device_id text COLLATE "C" NOT NULL,
-    due_at    timestamptz,  -- NULL: nothing is open
-    waits     boolean NOT NULL DEFAULT false,  -- for the device to be connected
+    tenant_id  text COLLATE "C" NOT NULL,
+    device_id  text COLLATE "C" NOT NULL,
+    due_at     timestamptz,  -- NULL: nothing is open
+    waits      boolean NOT NULL DEFAULT false,  -- for the device to connect
+    seen_since timestamptz,  -- since when it was connected when the queue was last looked at
     PRIMARY KEY (tenant_id, device_id),
     FOREIGN KEY (tenant_id, device_id) REFERENCES device
 ) WITH (fillfactor = 60);
@@ -131,10 +133,10 @@ CREATE TABLE presence_span (
 );
 CREATE INDEX presence_span_by_time ON presence_span (tenant_id, device_id, since);
 
--- With AWS IoT Core as the broker: the number of the newest event taken in, and whose grace runs. A local broker's log
--- can be read again; events cannot.
-ALTER TABLE presence ADD COLUMN source_version bigint, ADD COLUMN leaving_at timestamptz,
-    ADD COLUMN leaving_due timestamptz, ADD COLUMN leaving_reason text;
+-- With AWS IoT Core as the broker: the newest event taken in, and whose grace runs. A local broker's log can be read
+-- again; events cannot.
+ALTER TABLE presence ADD COLUMN source_version bigint, ADD COLUMN source_at timestamptz,
+    ADD COLUMN leaving_at timestamptz, ADD COLUMN leaving_due timestamptz, ADD COLUMN leaving_reason text;
 
 ALTER TABLE presence_span ENABLE ROW LEVEL SECURITY;
 ALTER TABLE presence_span FORCE ROW LEVEL SECURITY;

@@ -1,4 +1,4 @@
-"""What a device's queue does next: pure. One look at a lane gives what changed, what is to be sent, and when to look again."""
+"""What a device's queue does next: pure. A look at it gives what changed, what is to be sent, when to look again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Plan:
-    """`changed` holds each execution as it is now, by id; those in `send` are handed to the broker once that is committed.
+    """`changed` holds each execution as it is now, by id; those in `send` are handed over once that is committed.
 
     `look_at` None: only news of the device brings anything on; `waits` says that it should.
     """
@@ -93,5 +93,5 @@ def is_sendable(each: Execution, now: datetime) -> bool:
 
 
 def expiry_s(each: Execution, now: datetime) -> int:
-    """MQTT 5's Message Expiry Interval: whole seconds, and one less than is left, since brokers count to the end of one."""
+    """MQTT 5's Message Expiry Interval: whole seconds, one less than is left, since brokers count to the end of one."""
     return max(1, (each.expires_at - now) // timedelta(seconds=1) - 1)

@@ -1,0 +1,119 @@
+"""What a tenant may do with commands to one device, whoever asks: REST, rules, the command line."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from commands import model, store
+from commands.drafting import Request, Witness, draft, facts, news, require_room, require_targets, reused
+from commands.errors import CommandNotFound, TargetNotFound
+from commands.groups import GroupService, Selector
+from commands.model import Actor, Execution
+from commands.store import Wanted
+from commands.templates import TemplateService
+from core import outbox
+from core.clock import Clock
+from core.db import Database
+from core.settings import CommandsSettings
+from core.tenancy import TenantId, Thing
+
+
+class CommandService:
+    """Sending means writing down; `python -m commands` does the rest. `templates` and `groups` are served beside."""
+
+    def __init__(
+        self, *, database: Database, settings: CommandsSettings, clock: Clock, selector: Selector | None = None
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self.templates = TemplateService(database=database, clock=clock)
+        self.groups = GroupService(database=database, settings=settings, clock=clock, selector=selector)
+
+    async def send(self, thing: Thing, request: Request, sender: Actor, *, witness: Witness | None = None) -> Execution:
+        """Put a command into the device's queue, or before whoever approves it.
+
+        The same token with the same request gives the same execution. Raises TemplateNotFound, TemplateDeprecated,
+        InvalidParameters, TargetNotFound, TargetOutOfService, TooManyOpenCommands, TokenReused.
+        """
+        at, digest = self._clock(), request.digest(thing.device)
+        async with self._database.tenant(thing.tenant) as tx:
+            known = None if request.token is None else await store.by_token(tx, request.token)
+            if known is None:
+                drafted = await draft(tx, request, sender, self._settings)
+                await require_targets(tx, [thing.device])
+                await store.take_lanes(tx, [thing.device], at)
+                await require_room(tx, [thing.device], self._settings)
+                execution = drafted.execution(thing, at, token=request.token, digest=digest)
+                if await store.add(tx, [execution]):
+                    await outbox.add(tx, [news(execution)])
+                    if witness:
+                        await witness(tx, execution.id, None, facts(execution))
+                    return execution
+                assert request.token is not None, "an id of our own was there already"
+                known = await store.by_token(tx, request.token)  # whoever sent it at the same time was first
+                assert known is not None
+            if known.digest != digest:
+                raise reused(request.token)
+            return known
+
+    async def get(self, tenant: TenantId, id_: str) -> Execution:
+        """Raises CommandNotFound."""
+        async with self._database.tenant(tenant) as tx:
+            found = await store.one(tx, id_)
+        if found is None:
+            raise CommandNotFound(f"there is no command {id_[:64]!r}")
+        return found
+
+    async def listed(
+        self, tenant: TenantId, wanted: Wanted, *, after: str | None = None, limit: int = 100
+    ) -> list[Execution]:
+        """Newest first, those after the id `after`."""
+        async with self._database.tenant(tenant) as tx:
+            return await store.listed(tx, wanted, after=after, limit=limit)
+
+    async def of_device(
+        self, thing: Thing, *, is_open: bool | None = None, after: str | None = None, limit: int = 100
+    ) -> list[Execution]:
+        """As `listed`. Raises TargetNotFound."""
+        async with self._database.tenant(thing.tenant) as tx:
+            if not await store.statuses(tx, [thing.device]):
+                raise TargetNotFound(f"there is no device {thing}")
+            wanted = Wanted(device=thing.device, is_open=is_open)
+            return await store.listed(tx, wanted, after=after, limit=limit)
+
+    async def cancel(
+        self, tenant: TenantId, id_: str, by: Actor, reason: str = "", *, witness: Witness | None = None
+    ) -> Execution:
+        """Call it back. Raises CommandNotFound, CommandEnded."""
+        return await self._decide(tenant, id_, lambda each, at: model.cancel(each, by, at, reason), witness)
+
+    async def approve(self, tenant: TenantId, id_: str, by: Actor, *, witness: Witness | None = None) -> Execution:
+        """Agree as a second person. Raises CommandNotFound, NotAwaitingApproval, OwnApproval."""
+        return await self._decide(tenant, id_, lambda each, at: model.approve(each, by, at), witness)
+
+    async def deny(
+        self, tenant: TenantId, id_: str, by: Actor, reason: str = "", *, witness: Witness | None = None
+    ) -> Execution:
+        """Raises CommandNotFound, NotAwaitingApproval."""
+        return await self._decide(tenant, id_, lambda each, at: model.deny(each, by, at, reason), witness)
+
+    async def _decide(
+        self,
+        tenant: TenantId,
+        id_: str,
+        change: Callable[[Execution, datetime], Execution],
+        witness: Witness | None,
+    ) -> Execution:
+        at = self._clock()
+        async with self._database.tenant(tenant) as tx:
+            found = await store.one(tx, id_)
+            if found is None:
+                raise CommandNotFound(f"there is no command {id_[:64]!r}")
+            await store.take_lanes(tx, [found.thing.device], at)
+            before = (await store.by_ids(tx, [(tenant, id_)]))[tenant, id_]
+            after = change(before, at)
+            await store.save(tx, [after])
+            await outbox.add(tx, [news(after)])
+            if witness:
+                await witness(tx, id_, facts(before), facts(after))
+        return after
