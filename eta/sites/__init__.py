@@ -1,0 +1,1 @@
+"""Sites and routes: where trucks are expected and in which order, from people, programs and files."""
