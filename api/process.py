@@ -30,6 +30,9 @@ from core.limits import Limiter
 from core.metrics import READY
 from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
+from notify.service import NotifyService
+from notify.tracking.service import LinkService
+from notify.webhooks.service import WebhookService
 from provisioning.ca import CertificateAuthority
 from provisioning.service import ProvisioningService
 from shadow.service import ShadowService
@@ -103,6 +106,9 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             requests=RequestStore(app, operator, timedelta(hours=settings.api.idempotency_hours)),
             live=live,
             shadows=ShadowService(database=app, settings=settings.shadow, clock=utc_now),
+            notices=NotifyService(database=app, settings=settings.notify, clock=utc_now),
+            webhooks=WebhookService(database=app, settings=settings.notify, clock=utc_now),
+            links=LinkService(database=app, settings=settings.notify, clock=utc_now),
             clock=utc_now,
         )
 

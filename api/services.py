@@ -15,6 +15,9 @@ from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
 from core.settings import Settings
+from notify.service import NotifyService
+from notify.tracking.service import LinkService
+from notify.webhooks.service import WebhookService
 from provisioning.service import ProvisioningService
 from shadow.service import Shadows
 
@@ -34,6 +37,9 @@ class Services:
     requests: RequestStore
     live: Live
     shadows: Shadows
+    notices: NotifyService
+    webhooks: WebhookService
+    links: LinkService
     clock: Clock
     sites: SiteView = field(default_factory=NoTrips)
     answers: Answers = field(default_factory=Answers)

@@ -34,6 +34,8 @@ _TYPES = {
 }
 _PACKED = frozenset({".css", ".html", ".js", ".json", ".mjs", ".pbf", ".svg", ".txt", ".wasm", ".webmanifest"})
 _FOR_EVER, _A_WHILE, _ASK = "public, max-age=31536000, immutable", "public, max-age=3600", "no-cache"
+# Whoever has the address of a tracking page has its key: it goes into no Referer header, cache or search engine.
+_KEYED = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex, nofollow"}
 _NOT_BUILT = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -72,11 +74,12 @@ class Pages:
         file = self._file(path.lstrip("/"))
         if file is None and any(path == mine or path.startswith(f"{mine}/") for mine in _API):
             return None
-        file = file or self._file("index.html")
+        is_tracking = file is None and path.startswith("/t/")
+        file = file or (self._file("track.html") if is_tracking else None) or self._file("index.html")
         if file is None:
             return Response(_NOT_BUILT, 503, {**self._security, "Retry-After": "60"}, media_type="text/html")
         asset = self._asset(file)
-        headers = {**asset.headers, **self._security}
+        headers = {**asset.headers, **self._security, **(_KEYED if is_tracking else {})}
         if asset.packed is not None and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
             return Response(asset.packed, headers=headers | {"Content-Encoding": "gzip"})
         return Response(asset.body, headers=headers)

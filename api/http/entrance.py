@@ -96,7 +96,7 @@ class Entrance:
         write(
             "api.request",
             method=method,
-            path=scope["path"],
+            path=problems.told_path(scope["path"]),
             route=route,
             status=status,
             ms=round(whole_s * 1000, 1),

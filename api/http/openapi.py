@@ -38,6 +38,11 @@ _TAGS = {
     "telemetry": "Positions, tracks and metrics",
     "events": "What devices told of that is neither position nor metric",
     "dead letters": "What was refused on its way in, and its replay",
+    "notices": "One's inbox and preferences",
+    "subscriptions": "Who is told of which site, on which phones",
+    "alerts": "The log of what was raised",
+    "webhooks": "Where a tenant's own systems are told",
+    "tracking": "Links that show one stop of one trip to whoever has them",
     "live": "Tickets for live connections",
     "console": "What the console needs to start",
 }

@@ -4,6 +4,7 @@ A client relies on `status` and `code`; `detail` is for people and says what was
 """
 
 import http
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,8 @@ _MESSAGES = {
     "dict_type": "this must be a JSON object",
     "json_invalid": "this is not JSON",
 }
+# What follows is a tracking link's key itself, which no log may hold.
+_KEYED = re.compile(r"^(/v1/track/|/t/)[^/]+")
 _log = structlog.get_logger()
 
 
@@ -164,7 +167,12 @@ def methods_at(request: Request) -> list[str]:
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
+def told_path(path: str) -> str:
+    """A path as a log may have it."""
+    return _KEYED.sub(r"\1...", path)
+
+
 def bug(request: Request, error: Exception) -> JSONResponse:
     """The answer to an error nobody expected."""
-    _log.error("api.bug", path=request.url.path, error=repr(error), exc_info=error)
+    _log.error("api.bug", path=told_path(request.url.path), error=repr(error), exc_info=error)
     return problem(request, 500, "internal", "Milkrun made a mistake; the request id finds it in the log")

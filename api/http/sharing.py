@@ -1,7 +1,7 @@
 """Answers that are asked for again and again: made once, and given to all who ask within their time."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from time import monotonic
 
@@ -50,8 +50,12 @@ class Shared:
 
 
 class Answers:
-    """What one process shares: last positions for a second, tracks for as long as nothing was added to them."""
+    """What one process shares: last positions and what tracking links show for a second, tracks for as long as nothing
+    was added to them. `followers`: streams of tracking links by address.
+    """
 
     def __init__(self) -> None:
         self.positions = Shared(ttl_s=1.0, most_bytes=64_000_000)
         self.tracks = Shared(ttl_s=600.0, most_bytes=64_000_000)
+        self.sights = Shared(ttl_s=1.0, most_bytes=8_000_000)
+        self.followers: Counter[str] = Counter()
