@@ -53,7 +53,7 @@ def checked_seconds(points: Sequence[LatLon], seconds: Sequence[float]) -> None:
 
 def checked_place(point: LatLon, found: LatLon, away_m: float) -> None:
     """Raises EngineWrong unless the place lies as far from the point as is said."""
-    if not (_is_place(*found) and math.isfinite(away_m) and abs(_metres(point, found) - away_m) <= _SLACK_M):
+    if not (_is_place(*found) and away_m >= 0.0 and abs(_metres(point, found) - away_m) <= _SLACK_M):
         raise EngineWrong(f"{found} is said to be {away_m} m from {point}")
 
 
