@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
-from api import fleet, notices, twin
+from api import control, fleet, notices, twin
 from api.http import console, health, openapi, problems
 from api.http.assets import Pages
 from api.http.bodies import Bodies
@@ -28,6 +28,7 @@ ROUTERS: Sequence[APIRouter] = (
     *fleet.ROUTERS,
     *twin.ROUTERS,
     *notices.ROUTERS,
+    *control.ROUTERS,
     websocket.router,
     sse.router,
     console.router,

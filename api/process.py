@@ -22,6 +22,7 @@ from api.live.protocol import MAX_MESSAGE_BYTES
 from api.live.service import Live
 from api.live.socket import PONG_WITHIN_S, LiveSocket
 from api.services import Services
+from commands.service import CommandService
 from core.bus import Bus
 from core.clock import utc_now
 from core.db import Database, DatabaseUnavailable
@@ -109,6 +110,7 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             notices=NotifyService(database=app, settings=settings.notify, clock=utc_now),
             webhooks=WebhookService(database=app, settings=settings.notify, clock=utc_now),
             links=LinkService(database=app, settings=settings.notify, clock=utc_now),
+            commands=CommandService(database=app, settings=settings.commands, clock=utc_now),
             clock=utc_now,
         )
 

@@ -11,6 +11,7 @@ from api.http.sharing import Answers
 from api.http.store import RequestStore
 from api.live.service import Live
 from api.sites import NoTrips, SiteView
+from commands.service import CommandService
 from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
@@ -40,6 +41,7 @@ class Services:
     notices: NotifyService
     webhooks: WebhookService
     links: LinkService
+    commands: CommandService
     clock: Clock
     sites: SiteView = field(default_factory=NoTrips)
     answers: Answers = field(default_factory=Answers)

@@ -1,0 +1,8 @@
+"""Command and control over HTTP: what may be sent, to one device or a group, what became of it, and who agreed.
+
+It owns no table. Everything goes through commands.service; `where` of a group through the search of the fleet.
+"""
+
+from api.control import batches, commands, templates
+
+ROUTERS = (templates.router, commands.router, batches.router)
