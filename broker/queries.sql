@@ -1,7 +1,8 @@
 -- Presence of every tenant's devices, as the broker tells it; written by the broker service alone.
 
 -- name: load_presence
-SELECT tenant_id || ':' || device_id AS thing, online, session, version, since, ip_address, disconnect_reason
+SELECT tenant_id || ':' || device_id AS thing, online, session, version, since, ip_address, disconnect_reason,
+       source_version, source_at, leaving_at, leaving_due, leaving_reason
 FROM presence
 
 -- name: save_presence
@@ -17,6 +18,47 @@ SET online = excluded.online, since = excluded.since, session = excluded.session
     disconnect_reason = excluded.disconnect_reason, version = excluded.version
 WHERE presence.version < excluded.version
 RETURNING tenant_id || ':' || device_id AS thing
+
+-- name: remember_turns
+INSERT INTO presence_span (tenant_id, device_id, version, online, since, reason)
+SELECT * FROM unnest(%(tenant)s::text[], %(device)s::text[], %(version)s::bigint[], %(online)s::boolean[],
+                     %(since)s::timestamptz[], %(reason)s::text[])
+ON CONFLICT (tenant_id, device_id, version) DO NOTHING
+
+-- name: note_source
+UPDATE presence p
+SET source_version = n.version, source_at = n.told_at, leaving_at = n.at, leaving_due = n.due, leaving_reason = n.reason
+FROM unnest(%(tenant)s::text[], %(device)s::text[], %(source_version)s::bigint[], %(source_at)s::timestamptz[],
+            %(at)s::timestamptz[], %(due)s::timestamptz[], %(reason)s::text[])
+     AS n (tenant_id, device_id, version, told_at, at, due, reason)
+WHERE p.tenant_id = n.tenant_id AND p.device_id = n.device_id
+
+-- name: forget_turns
+-- A turn that ended before the oldest day to be kept goes; the one that lasted then stays, and says how the day began.
+DELETE FROM presence_span s
+USING tenant t, presence p
+WHERE t.tenant_id = s.tenant_id AND p.tenant_id = s.tenant_id AND p.device_id = s.device_id
+  AND (s.version <= p.version - %(turns)s
+       OR s.since < now() - make_interval(days => least(t.retention_days, %(days)s))
+          AND EXISTS (SELECT FROM presence_span l
+                      WHERE l.tenant_id = s.tenant_id AND l.device_id = s.device_id AND l.version > s.version
+                        AND l.since < now() - make_interval(days => least(t.retention_days, %(days)s))))
+
+-- name: presence_of_device
+SELECT coalesce(p.online, false) AS online, p.since,
+       CASE WHEN NOT p.online THEN p.disconnect_reason END AS disconnect_reason
+FROM device d LEFT JOIN presence p ON p.tenant_id = d.tenant_id AND p.device_id = d.device_id
+WHERE d.tenant_id = %(tenant)s AND d.device_id = %(device)s
+
+-- name: turns_of_device
+SELECT version, online, since, reason
+FROM presence_span
+WHERE tenant_id = %(tenant)s AND device_id = %(device)s
+  AND version > %(after)s
+  AND version >= coalesce((SELECT max(version) FROM presence_span
+                           WHERE tenant_id = %(tenant)s AND device_id = %(device)s AND since <= %(since)s), 0)
+ORDER BY version
+LIMIT %(limit)s
 
 -- name: barred
 -- Of these things, those that may not be connected: out of service, or with no certificate left that counts.

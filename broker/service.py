@@ -2,46 +2,41 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
-from broker import policy, presence, signals, store
+from broker import policy, signals
 from broker.mosquitto import BrokerControl
-from broker.presence import Change, EventType, Presence
+from broker.presence.attendance import Attendance, Tell
 from broker.revocation import RevocationListMissing, RevocationListNotNewer
 from broker.signals import Line, LogTail, Signal
-from core import outbox, topics
 from core.clock import Clock, epoch_ms
-from core.db import Database, DatabaseUnavailable
+from core.db import Database
 from core.errors import MilkrunError
-from core.events import DeviceConnected, DeviceDisconnected, Event, Issued
+from core.events import Issued
 from core.metrics import READY
-from core.mqtt import ConnectionLost, ConnectOptions, MqttConnection, keep_connected, tls_context
+from core.mqtt import ConnectionLost, ConnectOptions, Message, MqttConnection, keep_connected, tls_context
 from core.settings import MqttSettings
 from core.tenancy import Thing
 
-CHANGES = Counter("milkrun_broker_presence_changes_total", "Presence events told to subscribers", ["event"])
-FLAPS = Counter("milkrun_broker_presence_flaps_total", "Connections that ended and came back within the grace")
-ONLINE = Gauge("milkrun_broker_devices_online", "Devices online, as told to subscribers")
 KICKS = Counter("milkrun_broker_kicks_total", "Live sessions cut", ["reason"])
 KICK_FAILURES = Counter("milkrun_broker_kick_failures_total", "Sessions that could not be cut")
 DROPPING = Counter("milkrun_broker_dropping_total", "Times the broker began to discard messages for a client")
-UNTOLD = Counter("milkrun_broker_presence_untold_total", "Presence events that could not be published over MQTT")
 SENT = Counter("milkrun_broker_sent_total", "Messages of other services published to devices")
 LISTS_REFUSED = Counter("milkrun_broker_revocation_lists_refused_total", "Revocation lists that could not be installed")
 
-RESTART_GRACE_S = 30.0  # devices come back with growing pauses after the broker was away
+# Devices come back with growing pauses after the broker was away, a good one after a minute at the latest.
+RESTART_GRACE_S = 90.0
 _READ_EVERY_S = 0.05
 _LIST_EVERY_S = 0.25
 _SEND_AGAIN_S = 0.2
+_KEPT_S = 3600  # as long as AWS IoT Core keeps a session by default
 _log = structlog.get_logger()
-
-type Tell = Callable[[str, bytes], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -52,8 +47,38 @@ class _Leave:
     start: int
 
 
+class Cutter:
+    """Cuts live sessions, one attempt at a time for each client."""
+
+    def __init__(self, control: BrokerControl) -> None:
+        self._control = control
+        self._cutting: dict[str, asyncio.Task[None]] = {}
+
+    def cut(self, client_id: str, reason: str) -> None:
+        if client_id not in self._cutting:
+            task = asyncio.create_task(self._cut_now(client_id, reason))
+            self._cutting[client_id] = task
+            task.add_done_callback(lambda _: self._cutting.pop(client_id, None))
+
+    def cut_barred(self, thing: str) -> None:
+        """Cut a device that the registry does not let connect."""
+        self.cut(thing, "barred")
+
+    def close(self) -> None:
+        for task in self._cutting.values():
+            task.cancel()
+
+    async def _cut_now(self, client_id: str, reason: str) -> None:
+        try:
+            await self._control.kick(client_id)
+            KICKS.labels(reason).inc()
+        except (MilkrunError, TimeoutError) as error:
+            KICK_FAILURES.inc()
+            _log.error("broker.kick_failed", client_id=client_id, reason=reason, error=str(error))
+
+
 class BrokerWatch:
-    """One a broker. Reads its log, keeps table `presence`, announces changes, guards subscriptions.
+    """One a local broker. Reads its log for who comes and goes, and guards subscriptions.
 
     `tell(topic, payload)` publishes over MQTT and raises ConnectionLost when it cannot; the bus gets the news all the
     same. `position_file` remembers how far the log has been read, so that nothing is missed over our own restart
@@ -66,7 +91,7 @@ class BrokerWatch:
         log_file: Path,
         position_file: Path,
         grace_s: float,
-        control: BrokerControl,
+        cutter: Cutter,
         database: Database,
         tell: Tell,
         clock: Clock,
@@ -74,27 +99,19 @@ class BrokerWatch:
         self._log_file = log_file
         self._position_file = position_file
         self._grace_ms = int(grace_s * 1000)
-        self._control = control
-        self._database = database
-        self._tell = tell
         self._clock = clock
-        self._presences: dict[str, Presence] = {}
-        self._leaving: dict[str, _Leave] = {}
-        self._cutting: dict[str, asyncio.Task[None]] = {}
-        self._unsaved: list[Change] = []
+        self._cutter = cutter
+        self._attendance = Attendance(database=database, tell=tell, cut=cutter.cut_barred, clock=clock)
+        self._left: dict[str, _Leave] = {}
         self._is_forgetful = False
 
     async def run(self) -> None:
         """Watch until cancelled; an outage of the database is waited out."""
         tail = self._resume()
-        await self._load()
-        try:
-            while True:
-                await self.step(tail)
-                await asyncio.sleep(_READ_EVERY_S)
-        finally:
-            for task in self._cutting.values():
-                task.cancel()
+        await self._attendance.load()
+        while True:
+            await self.step(tail)
+            await asyncio.sleep(_READ_EVERY_S)
 
     async def step(self, tail: LogTail) -> None:
         """Take in what the log has gained, then tell what has changed."""
@@ -104,10 +121,10 @@ class BrokerWatch:
                 signal = signals.parse(line.text)
                 if signal is not None:
                     self._take(signal, line)
-        self._settle()
-        if self._unsaved and not await self._announce():
+        self._attendance.settle()
+        if not await self._attendance.announce():
             return
-        if tail.position != before or self._leaving:
+        if tail.position != before or self._left:
             self._remember(tail)
 
     # --- one signal ---------------------------------------------------------------------------------------------
@@ -120,7 +137,7 @@ class BrokerWatch:
                 elif Thing.is_name(thing):
                     self._arrive(signal, line)
                 else:
-                    self._cut(thing, "not_a_thing")
+                    self._cutter.cut(thing, "not_a_thing")
             case signals.Disconnected(client_id=thing, reason=reason):
                 self._leave(thing, signal.at_s, reason, line)
             case signals.Subscribed(client_id=thing, topic_filter=topic_filter):
@@ -128,120 +145,39 @@ class BrokerWatch:
                     policy.Device(thing), policy.Action.SUBSCRIBE, topic_filter
                 ):
                     _log.warning("broker.foreign_subscription", thing=thing, topic_filter=topic_filter[:200])
-                    self._cut(thing, "foreign_subscription")
+                    self._cutter.cut(thing, "foreign_subscription")
             case signals.Dropping(client_id=client_id):
                 DROPPING.inc()
                 _log.error("broker.dropping", client_id=client_id)
             case signals.Started():
-                for thing in [p.thing for p in self._presences.values() if p.online]:
-                    self._leave(
-                        thing, signal.at_s, signals.SERVER_INITIATED, line, grace_ms=int(RESTART_GRACE_S * 1000)
-                    )
+                self._restart(signal.at_s, line)
             case _:
                 pass
 
     def _arrive(self, signal: signals.Connected, line: Line) -> None:
         thing = signal.client_id
-        before = self._presences.get(thing)
         # Named after the log line, so that a line read twice names the same session.
         session = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{line.log}:{line.start}:{thing}"))
-        after, change = presence.connected(
-            before, thing=thing, session=session, at_ms=self._at_ms(signal.at_s), ip_address=signal.ip_address
-        )
-        self._presences[thing] = after
-        if self._leaving.pop(thing, None) is not None:
-            FLAPS.inc()
-        if change:
-            self._unsaved.append(change)
+        self._attendance.arrive(thing, session=session, at_ms=self._at_ms(signal.at_s), ip_address=signal.ip_address)
+        self._left.pop(thing, None)
 
-    def _leave(self, thing: str, at_s: int, reason: str, line: Line, *, grace_ms: int | None = None) -> None:
-        before = self._presences.get(thing)
-        if before is None or not before.online or before.leaving is not None:
-            return
-        grace = self._grace_ms if grace_ms is None else grace_ms
-        self._presences[thing] = presence.disconnected(before, at_ms=self._at_ms(at_s), reason=reason, grace_ms=grace)
-        self._leaving[thing] = _Leave(line.log, line.start)
+    def _leave(self, thing: str, at_s: int, reason: str, line: Line) -> None:
+        # A keep-alive that ran out has been a grace already.
+        grace_ms = 0 if reason == signals.KEEP_ALIVE_TIMEOUT else self._grace_ms
+        if self._attendance.leave(thing, at_ms=self._at_ms(at_s), reason=reason, grace_ms=grace_ms):
+            self._left[thing] = _Leave(line.log, line.start)
 
-    def _settle(self) -> None:
-        now_ms = epoch_ms(self._clock())
-        for thing in list(self._leaving):
-            self._presences[thing], change = presence.settle(self._presences[thing], now_ms=now_ms)
-            if change:
-                del self._leaving[thing]
-                self._unsaved.append(change)
+    def _restart(self, at_s: int, line: Line) -> None:
+        grace_ms = max(self._grace_ms, int(RESTART_GRACE_S * 1000))
+        gone = self._attendance.restarted(at_ms=self._at_ms(at_s), reason=signals.SERVER_INITIATED, grace_ms=grace_ms)
+        for thing in gone:
+            self._left.setdefault(thing, _Leave(line.log, line.start))
 
     def _at_ms(self, at_s: int) -> int:
         """The broker logs whole seconds; our clock, held inside that second, gives the rest."""
         return min(max(epoch_ms(self._clock()), at_s * 1000), at_s * 1000 + 999)
 
-    # --- the guard ----------------------------------------------------------------------------------------------
-
-    def _cut(self, client_id: str, reason: str) -> None:
-        if client_id not in self._cutting:
-            task = asyncio.create_task(self._cut_now(client_id, reason))
-            self._cutting[client_id] = task
-            task.add_done_callback(lambda _: self._cutting.pop(client_id, None))
-
-    async def _cut_now(self, client_id: str, reason: str) -> None:
-        try:
-            await self._control.kick(client_id)
-            KICKS.labels(reason).inc()
-        except (MilkrunError, TimeoutError) as error:
-            KICK_FAILURES.inc()
-            _log.error("broker.kick_failed", client_id=client_id, reason=reason, error=str(error))
-
-    # --- news ---------------------------------------------------------------------------------------------------
-
-    async def _announce(self) -> bool:
-        """Tell what is unsaved: MQTT first, then one transaction of rows and bus news. False when it has to wait.
-
-        A crash in between repeats the MQTT events under the same version numbers; none is left out.
-        """
-        changes = list(self._unsaved)
-        try:
-            await self._tell_all(changes)
-            async with self._database.unscoped(reason="one broker carries every tenant's devices") as tx:
-                newest = {change.presence.thing: change.presence for change in changes}
-                known = await store.save(tx, list(newest.values()))
-                await outbox.add(tx, [_news(change) for change in changes if change.presence.thing in known])
-                barred = await store.barred(tx, [name for name, told in newest.items() if told.online])
-        except DatabaseUnavailable as error:
-            _log.warning("broker.presence_waiting", error=str(error))
-            return False
-        for thing in barred:
-            # A resumed TLS 1.2 session is not checked against the revocation list again; the registry is.
-            self._cut(thing, "barred")
-        del self._unsaved[: len(changes)]
-        for change in changes:
-            CHANGES.labels(change.event.value).inc()
-        ONLINE.set(sum(p.online for p in self._presences.values()))
-        return True
-
-    async def _tell_all(self, changes: Sequence[Change]) -> None:
-        tasks = [
-            self._tell(topics.presence(change.presence.thing, change.event.value), presence.payload(change))
-            for change in changes
-        ]
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, MilkrunError | TimeoutError):
-                UNTOLD.inc()
-            elif isinstance(result, BaseException):
-                raise result
-
     # --- where we are -------------------------------------------------------------------------------------------
-
-    async def _load(self) -> None:
-        while True:
-            try:
-                async with self._database.unscoped(reason="one broker carries every tenant's devices") as tx:
-                    self._presences = {p.thing: p for p in await store.load(tx)}
-            except DatabaseUnavailable as error:
-                _log.warning("broker.presence_waiting", error=str(error))
-                await asyncio.sleep(1.0)
-            else:
-                ONLINE.set(sum(p.online for p in self._presences.values()))
-                return
 
     def _resume(self) -> LogTail:
         try:
@@ -252,7 +188,8 @@ class BrokerWatch:
 
     def _remember(self, tail: LogTail) -> None:
         log, offset = tail.position
-        offset = min((leave.start for leave in self._leaving.values() if leave.log == log), default=offset)
+        self._left = {thing: left for thing, left in self._left.items() if self._attendance.is_leaving(thing)}
+        offset = min((left.start for left in self._left.values() if left.log == log), default=offset)
         temporary = self._position_file.with_suffix(".next")
         try:
             temporary.write_bytes(msgspec.json.encode((log, offset)))
@@ -287,6 +224,19 @@ class Link:
             keepalive_s=self._settings.keepalive_s,
         )
         return await MqttConnection.open(options)
+
+    async def resume(self, client_id: str, on_message: Callable[[Message], None]) -> MqttConnection:
+        """A connection that the broker keeps messages for while it is away, for an hour. Raises as `open` does."""
+        options = ConnectOptions(
+            host=self._settings.host,
+            port=self._settings.port,
+            client_id=client_id,
+            tls=self._tls,
+            keepalive_s=self._settings.keepalive_s,
+            clean_start=False,
+            session_expiry_s=_KEPT_S,
+        )
+        return await MqttConnection.open(options, on_message)
 
     async def tell(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 1. Raises ConnectionLost when there is no connection now."""
@@ -346,12 +296,3 @@ async def keep_revocations(control: BrokerControl) -> None:
                 LISTS_REFUSED.inc()
                 _log.error("broker.revocation_list_refused", error=complaint)
         await asyncio.sleep(_LIST_EVERY_S)
-
-
-def _news(change: Change) -> Event:
-    told = change.presence
-    if change.event is EventType.CONNECTED:
-        return DeviceConnected(thing=told.thing, at=told.since_ms, session=told.session, version=told.version)
-    return DeviceDisconnected(
-        thing=told.thing, at=told.since_ms, session=told.session, version=told.version, reason=told.reason or ""
-    )

@@ -64,12 +64,13 @@ class Started(Signal):
 CLIENT_INITIATED = "CLIENT_INITIATED_DISCONNECT"
 CONNECTION_LOST = "CONNECTION_LOST"
 DUPLICATE_CLIENT_ID = "DUPLICATE_CLIENTID"
+KEEP_ALIVE_TIMEOUT = "MQTT_KEEP_ALIVE_TIMEOUT"
 SERVER_INITIATED = "SERVER_INITIATED_DISCONNECT"
 
 _ENDINGS = {
     "disconnected.": CLIENT_INITIATED,
     "closed its connection.": CONNECTION_LOST,
-    "has exceeded timeout, disconnecting.": "MQTT_KEEP_ALIVE_TIMEOUT",
+    "has exceeded timeout, disconnecting.": KEEP_ALIVE_TIMEOUT,
     "disconnected, not authorised.": "FORBIDDEN_ACCESS",
     "disconnected due to malformed packet.": "CLIENT_ERROR",
     "disconnected due to protocol error.": "CLIENT_ERROR",

@@ -4,12 +4,13 @@ It owns no table. What is written goes through provisioning and ingest's replay;
 history and, across the registry, presence and last positions, from the queries beside this.
 """
 
-from api.fleet import devices, events, letters, metrics, positions, tenants, tracks
+from api.fleet import devices, events, letters, metrics, positions, presence, tenants, tracks
 
 ROUTERS = (
     tenants.router,
     devices.router,
     positions.router,
+    presence.router,
     tracks.router,
     metrics.router,
     events.router,

@@ -103,7 +103,10 @@ class EmbeddedBroker(Broker):  # type: ignore[misc]  # amqtt ships no types
             try:
                 await self._enforce_keepalive()
             finally:
-                for live in self._live.values():
+                self._say("mosquitto version amqtt terminating")
+                # As Mosquitto, it says of nobody that he went when it is itself that goes.
+                ending, self._live = self._live, {}
+                for live in ending.values():
                     live.writer.transport.abort()
                 await self.shutdown()
 

@@ -15,7 +15,7 @@ from cryptography.x509 import ReasonFlags
 from broker import policy
 from broker.handlers import handlers
 from broker.mosquitto import BrokerControl
-from broker.service import BrokerWatch, Link, keep_revocations
+from broker.service import BrokerWatch, Cutter, Link, keep_revocations
 from core import events
 from core.bus import Delivery, Entry
 from core.clock import utc_now
@@ -60,11 +60,12 @@ class Watched:
     @contextlib.asynccontextmanager
     async def running(self, *, grace_s: float = GRACE_S) -> AsyncIterator[None]:
         async with Database(self._urls.operator) as database:
+            cutter = Cutter(self.control)
             watch = BrokerWatch(
                 log_file=self._mosquitto.config.log_file,
                 position_file=self._mosquitto.config.folder / "watch.json",
                 grace_s=grace_s,
-                control=self.control,
+                cutter=cutter,
                 database=database,
                 tell=self._tell,
                 clock=utc_now,
@@ -77,6 +78,7 @@ class Watched:
             finally:
                 for task in work:
                     task.cancel()
+                cutter.close()
                 results = await asyncio.gather(*work, return_exceptions=True)
                 assert [r for r in results if not isinstance(r, asyncio.CancelledError)] == []
 
@@ -93,6 +95,14 @@ class Watched:
                 "SELECT tenant_id || ':' || device_id, online, version, disconnect_reason FROM presence"
             )
             return {row[0]: (row[1], row[2], row[3]) for row in rows}
+
+    def timeline(self, thing: str = THING) -> list[tuple[int, bool, str | None]]:
+        tenant, _, device = thing.partition(":")
+        with psycopg.connect(self._urls.owner) as conn:
+            return conn.execute(
+                "SELECT version, online, reason FROM presence_span WHERE tenant_id = %s AND device_id = %s ORDER BY 1",
+                (tenant, device),
+            ).fetchall()
 
     def news(self) -> list[Event]:
         with psycopg.connect(self._urls.owner) as conn:
@@ -296,6 +306,7 @@ class TestPresence:
         assert said["ipAddress"] == "127.0.0.1"
         assert said["sessionIdentifier"] == watched.told[0][1]["sessionIdentifier"]
         assert [type(event).__name__ for event in watched.news()] == ["DeviceConnected", "DeviceDisconnected"]
+        assert watched.timeline() == [(1, True, None), (2, False, "CLIENT_INITIATED_DISCONNECT")]
 
     async def test_subscribers_hear_it_over_mqtt(self, watched: Watched) -> None:
         async with watched.running():
@@ -331,6 +342,7 @@ class TestPresence:
             await until(lambda: watched.heard_of(THING) != [])
             await asyncio.sleep(LONG_GRACE_S * 1.5)
             assert watched.heard_of(THING) == [("connected", 1)]
+            assert watched.timeline() == [(1, True, None)]
             last.drop()
 
     async def test_our_own_restart_takes_nobody_offline_and_misses_nothing(self, watched: Watched) -> None:

@@ -18,6 +18,7 @@ INSERT INTO certificate (tenant_id, device_id, serial, fingerprint, status, not_
 INSERT INTO device_state (tenant_id, device_id, last_seen_at, ledger) VALUES (%(t)s, 'truck-1', now(), '');
 INSERT INTO presence (tenant_id, device_id, online, since, session, version)
     VALUES (%(t)s, 'truck-1', true, now(), 's', 1);
+INSERT INTO presence_span (tenant_id, device_id, version, online, since) VALUES (%(t)s, 'truck-1', 1, true, now());
 INSERT INTO device_event (tenant_id, device_id, ts, boot, seq, type, data, received_at)
     VALUES (%(t)s, 'truck-1', now(), 'b', 1, 'door', %(data)s, now());
 INSERT INTO dead_letter (tenant_id, source, topic, reason, detail, payload, digest)

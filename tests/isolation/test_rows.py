@@ -16,7 +16,7 @@ pytestmark = pytest.mark.db
 ACME, GLOBEX = catalog.TENANTS
 READABLE = {
     *("tenant", "device", "certificate", "device_state", "presence", "device_event", "dead_letter", "device_seen"),
-    *("shadow", "shadow_leaf", "device_label"),
+    *("presence_span", "shadow", "shadow_leaf", "device_label"),
     *("site", "route", "route_stop", "trip", "trip_stop"),
     *("user_account", "user_session", "api_client", "api_client_secret", "api_key", "audit_log", "idempotency"),
     *("positions", "metrics", "positions_1m", "positions_1h", "metrics_1m", "metrics_1h"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from broker import mosquitto
 from broker.embedded import launch
-from broker.mosquitto import MosquittoConfig, MosquittoNotFound
+from broker.mosquitto import InvalidBrokerConfig, MosquittoConfig, MosquittoNotFound
 from cli.stack.process import Child, Command, is_listening
 from core.settings import BrokerSettings
 
@@ -12,7 +12,12 @@ KINDS = ("mosquitto", "amqtt")
 
 
 def choose(settings: BrokerSettings) -> str:
-    """The broker MILKRUN_BROKER_KIND names, else Mosquitto where it is installed, else amqtt."""
+    """The broker MILKRUN_BROKER_KIND names, else Mosquitto where it is installed, else amqtt.
+
+    Raises InvalidBrokerConfig for one that is not run on this machine.
+    """
+    if settings.kind not in KINDS:
+        raise InvalidBrokerConfig(f"MILKRUN_BROKER_KIND is {settings.kind}; a local stack has {' or '.join(KINDS)}")
     if "kind" in settings.model_fields_set:
         return settings.kind
     try:

@@ -1,7 +1,7 @@
 import json
 
-from broker import presence
-from broker.presence import Change, EventType, Presence
+from broker.presence import model as presence
+from broker.presence.model import Change, EventType, Presence
 
 GRACE = 3000
 

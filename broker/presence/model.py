@@ -25,8 +25,19 @@ class Leaving:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The number and time of an event of AWS IoT Core."""
+
+    version: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Presence:
-    """What is known of one thing. `since_ms` is when the state last changed, as told to subscribers."""
+    """What is known of one thing. `since_ms` is when the state last changed, as told to subscribers.
+
+    `source` is AWS IoT Core's newest event that was taken in; a local broker has none.
+    """
 
     thing: str
     online: bool
@@ -36,6 +47,7 @@ class Presence:
     ip_address: str
     reason: str | None = None  # of the last disconnect
     leaving: Leaving | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +65,21 @@ def connected(
     if before is not None and before.online:
         return replace(before, ip_address=ip_address, leaving=None), None
     version = before.version + 1 if before else 1
-    after = Presence(thing, online=True, session=session, version=version, since_ms=at_ms, ip_address=ip_address)
+    # A clock that was set back must not have a state begin before the one it ends.
+    since_ms = max(at_ms, before.since_ms) if before else at_ms
+    source = before.source if before else None
+    after = Presence(
+        thing, online=True, session=session, version=version, since_ms=since_ms, ip_address=ip_address, source=source
+    )
     return after, Change(EventType.CONNECTED, after)
+
+
+def absent(*, thing: str, session: str, at_ms: int, reason: str, ip_address: str) -> tuple[Presence, Change]:
+    """The first that is heard of a thing is that it left."""
+    after = Presence(
+        thing, online=False, session=session, version=1, since_ms=at_ms, ip_address=ip_address, reason=reason
+    )
+    return after, Change(EventType.DISCONNECTED, after)
 
 
 def disconnected(before: Presence, *, at_ms: int, reason: str, grace_ms: int) -> Presence:
@@ -62,6 +87,14 @@ def disconnected(before: Presence, *, at_ms: int, reason: str, grace_ms: int) ->
     if not before.online or before.leaving is not None:
         return before
     return replace(before, leaving=Leaving(at_ms, at_ms + grace_ms, reason))
+
+
+def excused(before: Presence, *, until_ms: int) -> Presence:
+    """Its grace lasts at least until then: there was no broker it could have come back to."""
+    leaving = before.leaving
+    if leaving is None or leaving.due_ms >= until_ms:
+        return before
+    return replace(before, leaving=replace(leaving, due_ms=until_ms))
 
 
 def settle(before: Presence, *, now_ms: int) -> tuple[Presence, Change | None]:
@@ -73,7 +106,7 @@ def settle(before: Presence, *, now_ms: int) -> tuple[Presence, Change | None]:
         before,
         online=False,
         version=before.version + 1,
-        since_ms=leaving.at_ms,
+        since_ms=max(leaving.at_ms, before.since_ms),
         reason=leaving.reason,
         leaving=None,
     )
