@@ -29,6 +29,20 @@ INSERT INTO shadow (tenant_id, device_id, name, version, is_deleted, desired, re
 INSERT INTO shadow_leaf (tenant_id, device_id, name, field, key, number) VALUES (%(t)s, 'truck-1', '', 'f', '#1.0', 1);
 UPDATE device SET labels = '{"depot": "north"}' WHERE tenant_id = %(t)s;
 """
+_COMMANDS = """
+INSERT INTO command_template (tenant_id, template_id, description, format, parameters, dangerous, needs_approval,
+                              timeout_s, expires_s, retries, ordering, version, created_at, updated_at)
+    VALUES (%(t)s, 'lock', '', 'json', '[]', false, false, 60, 60, 0, 'after_end', 1, now(), now());
+INSERT INTO command_batch (tenant_id, batch_id, template_id, parameters, target, note, total, free_at, digest, sender,
+                           created_at)
+    VALUES (%(t)s, 'bat_1', 'lock', '{}', '{}', '', 1, now(), '', '{}', now());
+INSERT INTO command (tenant_id, command_id, device_id, template_id, batch_id, state, ordering, place, terms, sender,
+                     attempts, retried, misses, is_late, version, reason_code, reason, result, history, created_at,
+                     expires_at, due_at, lapses_at, updated_at)
+    VALUES (%(t)s, 'cmd_1', 'truck-1', 'lock', 'bat_1', 'CREATED', 'after_end', 1, '{}', '{}', 0, 0, 0, false, 1, '',
+            '', '{}', '[]', now(), now(), now(), now(), now());
+INSERT INTO command_lane (tenant_id, device_id, due_at) VALUES (%(t)s, 'truck-1', now());
+"""
 _ACCESS = """
 INSERT INTO user_account (tenant_id, user_id, email, name, role, password_hash, created_at, updated_at)
     VALUES (%(t)s, 'usr_00000001', 'ann@example.com', 'Ann', 'tenant_admin', 'hash', now(), now());
@@ -98,7 +112,7 @@ def fill(owner_url: str) -> None:
     with psycopg.connect(owner_url, autocommit=True) as conn:
         for number, tenant in enumerate(TENANTS):
             parts = {"t": tenant, "only": f"only-{tenant}", "serial": f"{number + 1:02x}", "data": Jsonb({})}
-            for statement in (_REGISTRY + _ACCESS + ";" + _TRIPS + _MAPS + _TELEMETRY).split(";"):
+            for statement in (_REGISTRY + _COMMANDS + _ACCESS + ";" + _TRIPS + _MAPS + _TELEMETRY).split(";"):
                 conn.execute(statement, parts)
         conn.execute("SELECT telemetry.claim_rollups(1000)")
         conn.execute("SELECT telemetry.refresh_rollups()")
