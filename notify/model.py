@@ -88,7 +88,7 @@ class Next:
 def after(
     policy: Policy, outcome: Outcome, *, attempts: int, now: datetime, expires_at: datetime | None, chance: float
 ) -> Next:
-    """`attempts` counts this one; `chance` in [0, 1) decides the jitter. Retry-After lengthens a pause and cuts none."""
+    """`attempts` counts this one; `chance` in [0, 1) decides the jitter; Retry-After lengthens a pause."""
     if outcome.verdict is Verdict.SENT:
         return Next(State.SENT)
     if outcome.verdict is Verdict.RETRY and expires_at is not None and expires_at <= now:
@@ -141,7 +141,7 @@ def is_zone(name: str) -> bool:
     """Whether `name` is an IANA time zone this machine knows."""
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):  # not known, no name at all, a folder
         return False
     return bool(name)
 

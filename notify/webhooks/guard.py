@@ -63,8 +63,8 @@ def parse(url: str, *, allow_http: bool = False) -> Target:
         raise InvalidUrl(f"a webhook's URL begins with {' or '.join(sorted(schemes))}://, not {parts.scheme[:20]!r}")
     if not _HOST.fullmatch(host) or parts.userinfo or parts.fragment:
         raise InvalidUrl("a webhook's URL has a host, no user name or password, and no fragment")
-    if parts.port == 0:
-        raise InvalidUrl("port 0 is no port")
+    if parts.port is not None and not 0 < parts.port < 65_536:
+        raise InvalidUrl(f"{parts.port} is no port: 1 to 65535")
     asked = httpcore.URL(scheme=parts.raw_scheme, host=parts.raw_host, port=parts.port, target=parts.raw_path or b"/")
     return Target(asked, host, parts.netloc)
 

@@ -25,7 +25,9 @@ async def test_everybody_at_the_site_is_told_once_and_nobody_else(world: World):
     }
     assert notices[0]["title"] == "Farm of acme"
     assert notices[0]["body"] == "The truck arrives in about 10 minutes, at 12:10."  # Vaduz, an hour ahead of UTC
-    sent_to = world.rows("SELECT d.channel, t.recipient_id FROM delivery d JOIN push_token t ON t.token_id = d.target_id")
+    sent_to = world.rows(
+        "SELECT d.channel, t.recipient_id FROM delivery d JOIN push_token t ON t.token_id = d.target_id"
+    )
     assert sorted((d["channel"], d["recipient_id"]) for d in sent_to) == [("apns", anna), ("fcm", anna)]
     assert {(posted.tenant, posted.recipient) for posted in world.posted()} == {("acme", anna), ("acme", ben)}
     assert foreign not in {n["recipient_id"] for n in notices}
@@ -104,8 +106,8 @@ async def test_a_user_who_is_disabled_or_lost_the_site_is_told_nothing(world: Wo
     ids = {name: f"usr_{name}0000000" for name in ("keeps", "loses", "gone")}
     for name, id_ in ids.items():
         world.change(
-            "INSERT INTO user_account (tenant_id, user_id, email, name, role, sites, password_hash, created_at, updated_at)"
-            " VALUES ('acme', %(id)s, %(mail)s, '', 'site', %(sites)s, 'h', now(), now())",
+            "INSERT INTO user_account (tenant_id, user_id, email, name, role, sites, password_hash, created_at,"
+            " updated_at) VALUES ('acme', %(id)s, %(mail)s, '', 'site', %(sites)s, 'h', now(), now())",
             id=id_,
             mail=f"{name}@farm.example",
             sites=[FARM],

@@ -30,7 +30,7 @@ TRIP, STOP, BEFORE = "trip_morning00001", "stop_farm00000001", "stop_other000000
 TRUCK = "truck-1"
 
 _PLACES = """
-INSERT INTO tenant (tenant_id, name) VALUES (%(t)s, %(t)s);
+INSERT INTO tenant (tenant_id, name) VALUES (%(t)s, %(t)s) ON CONFLICT DO NOTHING;
 INSERT INTO device (tenant_id, device_id, status) VALUES (%(t)s, 'truck-1', 'active');
 INSERT INTO device_state (tenant_id, device_id, last_seen_at, ts, lat, lon, heading, ledger)
     VALUES (%(t)s, 'truck-1', %(at)s, %(at)s, 47.1, 9.5, 90, '');
@@ -150,7 +150,7 @@ def alert(
     return AlertRaised(
         tenant=tenant,
         trip=trip,
-        alert=f"alert_{kind}0000{stop[-4:]}{trip[-4:]}".replace("_", "0"),
+        alert=f"alert_{kind}0000{stop[-4:]}{trip[-4:]}",
         stop=stop,
         site=site,
         kind=kind,
