@@ -30,6 +30,7 @@ from ingest.history.audit import Audit, audit
 from provisioning.ca import CertificateAuthority
 from provisioning.errors import TenantExists
 from provisioning.service import ProvisioningService
+from sim.fleet import plan_trucks
 
 _START_WITHIN_S = 300.0
 _STOP_GRACE_S = 180.0
@@ -66,8 +67,10 @@ def demo(
     console, folder = Console(highlight=False, soft_wrap=True), DataFolder(data_folder(data))
     name = tenant_id(tenant)
     with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as running:
-        planned = None if replay else pool.submit(sim.plan_in, folder.path, trucks)
-        running.enter_context(_stack(console, folder, api_port))
+        # The stack works out arrival times on these roads, so they are drawn before it starts.
+        drawn = None if replay else sim.draw_in(folder.path)
+        planned = pool.submit(plan_trucks, *drawn, trucks) if drawn else None
+        running.enter_context(_stack(console, folder, api_port, drawn[1] if drawn else None))
         if planned is not None:
             plan = sim.trucks_plan(console, planned.result(), 1.0)
         else:
@@ -83,7 +86,7 @@ def demo(
 
 
 @contextlib.contextmanager
-def _stack(console: Console, folder: DataFolder, api_port: int) -> Iterator[None]:
+def _stack(console: Console, folder: DataFolder, api_port: int, osm_file: Path | None) -> Iterator[None]:
     """The stack of `folder`: the one that runs there and goes on running, or one of our own for as long as we run."""
     if folder.is_held():
         console.print(f"uses the stack that runs in {folder.path}", markup=False)
@@ -92,7 +95,8 @@ def _stack(console: Console, folder: DataFolder, api_port: int) -> Iterator[None
     folder.make()
     folder.withdraw()
     ports = ("--mqtt-port", "0", "--api-port", str(api_port))
-    argv = (sys.executable, "-P", "-m", "cli.main", "up", "--data", str(folder.path), *ports)
+    roads = ("--osm", str(osm_file)) if osm_file else ()
+    argv = (sys.executable, "-P", "-m", "cli.main", "up", "--data", str(folder.path), *ports, *roads)
     log = folder.logs / "up.log"
     told = log.stat().st_size if log.exists() else 0
     child = Child(Command("up", argv, log, grace_s=_STOP_GRACE_S, rotates=False))

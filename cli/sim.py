@@ -25,7 +25,7 @@ from core import logs
 from core.clock import epoch_ms, utc_now
 from core.tenancy import TenantId, tenant_id
 from sim import recording
-from sim.district import write_geojson
+from sim.district import District, write_geojson
 from sim.fleet import (
     Fleet,
     Member,
@@ -115,7 +115,12 @@ def replay(
 
 
 def plan_in(data: Path, count: int) -> list[Truck]:
-    """Draw the district below the data folder and plan the rounds; takes some seconds, and says nothing.
+    """Draw the district below the data folder and plan the rounds; takes some seconds, and says nothing."""
+    return plan_trucks(*draw_in(data), count)
+
+
+def draw_in(data: Path) -> tuple[District, Path]:
+    """The district and its roads as an OSM file below the data folder; takes some seconds.
 
     Its map is put where the API serves it to the console.
     """
@@ -123,7 +128,7 @@ def plan_in(data: Path, count: int) -> list[Truck]:
     basemap = DataFolder(data).basemap
     basemap.parent.mkdir(exist_ok=True)
     write_geojson(drawn, basemap.with_suffix(".new")).replace(basemap)
-    return plan_trucks(drawn, osm_file, count)
+    return drawn, osm_file
 
 
 def trucks_plan(console: Console, trucks: Sequence[Truck], interval_s: float) -> Plan:

@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 from core.errors import Conflict
 from core.tenancy import TenantId, Thing
+from eta.routing.engines.graph import build
 from provisioning.errors import TenantExists
 from provisioning.keyfiles import Delivery
 from provisioning.model import DeviceStatus, new_device
 from provisioning.service import ProvisioningService
-from sim import district, recording, roads
+from sim import district, recording
 from sim.district import District
 from sim.journey import Visit
 from sim.link import Counts, Credentials, DeviceLink, LinkOptions
@@ -268,7 +269,7 @@ def draw_district(folder: Path, *, seed: int = SEED) -> tuple[District, Path]:
 
 def plan_trucks(drawn: District, osm_file: Path, count: int, *, seed: int = SEED) -> list[Truck]:
     """Rounds for `count` trucks; the road graph is built beside the OSM file on first use."""
-    graph = roads.build(osm_file, osm_file.parent / "roads")
+    graph = build(osm_file, osm_file.parent / "roads")
     return plan_fleet(drawn, Router(graph), trucks=count, seed=seed)
 
 

@@ -1,40 +1,20 @@
-"""Roads to drive on: OSRM in this process, built once from an OSM extract and kept on disk.
+"""Roads to drive on: OSRM in this process, on a graph that `eta.routing.engines.graph` built of an OSM extract.
 
-The profile is the car profile of the `osrm-bindings` wheel; `sim.truck` then caps its speeds to what a truck does.
-Building calls the wheel's own programs (extract, partition, customize), for they print and can die; only queries run
-in this process.
+The profile is a car's; `sim.truck` then caps its speeds to what a truck does.
 """
 
-import hashlib
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
 import osrm
 
-from core.errors import Invalid, NotFound
+from core.errors import NotFound
 
 type LatLon = tuple[float, float]
 
-_PACKAGE = Path(osrm.__file__).parent
-_PROFILE = _PACKAGE / "share" / "profiles" / "car.lua"
-_SUFFIXES = (".osm", ".osm.pbf", ".osm.bz2")
-_GRAPH = "roads.osrm"
-# Written last into a finished build; what lacks it is the leftover of a build that died.
-_DONE = "done"
 MAX_SNAP_M = 500.0
-
-
-class RoadsUnbuildable(Invalid):
-    """OSRM cannot make a road graph of this file."""
-
-    code = "roads_unbuildable"
 
 
 class NoRoute(NotFound):
@@ -55,35 +35,6 @@ class Leg:
     durations_s: tuple[float, ...]
     distance_m: float
     duration_s: float
-
-
-def build(osm_path: Path, out_dir: Path) -> Path:
-    """Make (or find) the road graph of an `.osm`, `.osm.pbf` or `.osm.bz2` file; gives the path `Router` opens.
-
-    The graph lies in `out_dir` under a hash of the file, the profile and the engine's version, so a second call with
-    the same file is instant and a changed file never meets an old graph. Blocks (about a second for a small country):
-    from async code call it in a thread. Raises RoadsUnbuildable with the engine's last words.
-    """
-    suffix = next((s for s in _SUFFIXES if osm_path.name.endswith(s)), None)
-    if suffix is None:
-        raise RoadsUnbuildable(f"{osm_path.name}: a road extract ends in one of {', '.join(_SUFFIXES)}")
-    if not osm_path.is_file():
-        raise RoadsUnbuildable(f"{osm_path}: no such file")
-    home = out_dir / _fingerprint(osm_path)
-    if (home / _DONE).exists():
-        return home / _GRAPH
-    out_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=out_dir) as workshop:
-        shop = Path(workshop)
-        source = shop / f"roads{suffix}"
-        source.symlink_to(osm_path.resolve())
-        _run("osrm-extract", shop, "--profile", str(_PROFILE), source.name)
-        _run("osrm-partition", shop, _GRAPH)
-        _run("osrm-customize", shop, _GRAPH)
-        source.unlink()
-        (shop / _DONE).touch()
-        _publish(shop, home)
-    return home / _GRAPH
 
 
 class Router:
@@ -130,45 +81,6 @@ class Router:
                 away = f"{waypoint['distance']:.0f} m from the nearest road; allowed is {MAX_SNAP_M:.0f} m"
                 raise NoRoute(f"{_names([point])} is {away}")
         return answer
-
-
-def _fingerprint(osm_path: Path) -> str:
-    digest = hashlib.sha256(f"osrm {version('osrm-bindings')} mld\n".encode())
-    digest.update(_PROFILE.read_bytes())
-    with osm_path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()[:20]
-
-
-def _run(program: str, folder: Path, *arguments: str) -> None:
-    threads = str(min(4, os.cpu_count() or 1))
-    done = subprocess.run(
-        [str(_PACKAGE / "bin" / program), "--threads", threads, *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        text=True,
-        errors="replace",
-    )
-    if done.returncode != 0:
-        last_words = "; ".join(done.stdout.strip().splitlines()[-3:])
-        raise RoadsUnbuildable(f"{program} ended with {done.returncode}: {last_words}")
-
-
-def _publish(shop: Path, home: Path) -> None:
-    """Move a finished build into place; where another process was first, its build is the same and stays."""
-    if home.exists() and not (home / _DONE).exists():
-        shutil.rmtree(home, ignore_errors=True)
-    try:
-        shop.rename(home)
-    except OSError:
-        if not (home / _DONE).exists():
-            raise
-        return
-    shop.mkdir()
 
 
 def _lonlat(points: Sequence[LatLon]) -> list[tuple[float, float]]:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from api.identity.bootstrap import ensure_operator_client
 from broker.embedded import launch
@@ -15,7 +16,7 @@ from cli.stack.process import LOOPBACK, claim_port
 from cli.stack.servers.broker import KINDS, BrokerPart, choose
 from cli.stack.servers.postgres import Postgres
 from cli.stack.servers.redis import Redis
-from cli.stack.services import API, SERVICES, Facts, ServicePart, environment, login_variable
+from cli.stack.services import API, ETA, SERVICES, Facts, ServicePart, environment, login_variable
 from cli.stack.state import Admin, DataFolder, MqttAddress, StackFile
 from cli.stack.supervise import Supervisor
 from cli.stack.web import Web
@@ -45,13 +46,20 @@ class LocalStack:
     """Starts everything, tells the data folder how to reach it, and stays the one that knows."""
 
     def __init__(
-        self, folder: DataFolder, settings: Settings, supervisor: Supervisor, listen: Listen, progress: Progress
+        self,
+        folder: DataFolder,
+        settings: Settings,
+        supervisor: Supervisor,
+        listen: Listen,
+        progress: Progress,
+        osm_file: Path | None = None,
     ) -> None:
         self._folder = folder
         self._settings = settings
         self._supervisor = supervisor
         self._listen = listen
         self._progress = progress
+        self._osm_file = osm_file
 
     def start(self) -> StackFile:
         """Start every part and write stack.json. Raises the errors of the part that does not start."""
@@ -197,6 +205,8 @@ class LocalStack:
                 variables = environment(facts, roles=service.roles, certificate=certificate)
                 if service.name == API and web is not None:
                     variables |= web.variables()
+                if service.name == ETA:
+                    variables |= self._maps()
                 log = self._folder.logs / f"{service.name}.log"
                 port = self._preferred(f"metrics-{service.name}")
                 self._supervisor.start(ServicePart(service, variables, log=log, metrics_port=port))
@@ -204,6 +214,15 @@ class LocalStack:
                 if service.name == API and web is not None:
                     done(web.url)
                 done(f"metrics on http://{LOOPBACK}:{port}/metrics")
+
+    def _maps(self) -> dict[str, str]:
+        """Where road graphs are kept, and the roads named on the command line; the environment's own stay."""
+        variables = {}
+        if "folder" not in self._settings.maps.model_fields_set:
+            variables["MILKRUN_MAPS_FOLDER"] = str(self._folder.path / "maps")
+        if self._osm_file is not None:
+            variables["MILKRUN_MAPS_OSM_FILE"] = str(self._osm_file.resolve())
+        return variables
 
 
 def _reachable(address: str) -> str:

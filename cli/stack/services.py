@@ -27,6 +27,8 @@ class Service:
 
 API = "api"
 """The one service that can be left out."""
+ETA = "eta"
+"""The one that is given maps."""
 
 # Started in this order, stopped together. A further process is a further line.
 SERVICES = (

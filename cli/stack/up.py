@@ -44,6 +44,16 @@ def up(
     ] = LOOPBACK,
     mqtt_address: Annotated[str, typer.Option(help="Address devices connect to; 0.0.0.0 = every one.")] = LOOPBACK,
     api: Annotated[bool, typer.Option("--api/--no-api", help="Serve the API and the console.")] = True,
+    osm: Annotated[
+        Path | None,
+        typer.Option(
+            "--osm",
+            exists=True,
+            dir_okay=False,
+            help="Roads (.osm.pbf, .osm.bz2, .osm) for arrival times where nobody has driven yet.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Start PostgreSQL, Redis, the broker and Milkrun's services, and stay until Ctrl-C.
 
@@ -59,7 +69,7 @@ def up(
         try:
             with stop_on_signal() as asked:
                 listen = Listen(mqtt_address, mqtt_port, api_address, api_port if api else None)
-                stack = LocalStack(folder, loaded, supervisor, listen, _Progress(console)).start()
+                stack = LocalStack(folder, loaded, supervisor, listen, _Progress(console), osm).start()
                 _say_ready(console, folder, stack)
                 supervisor.watch(asked)
         finally:

@@ -18,7 +18,7 @@ from eta.routing import checks, store
 from eta.routing.breaker import Breaker
 from eta.routing.budget import Budget
 from eta.routing.engines.straight import straight
-from eta.routing.errors import EngineDown, EngineSlow, EngineWrong, NoRoad, NotOffered, OverQuota
+from eta.routing.errors import EngineDown, EngineSlow, EngineWrong, NoRoad, NotOffered, NotReady, OverQuota
 from eta.routing.model import Asker, Engine, LatLon, Leg, Nearest, Purpose, Router, Snapshot, Traffic
 from eta.routing.store import KeptLeg
 
@@ -190,6 +190,8 @@ class Ladder:
         router, engine = rung.router, rung.router.engine
         if not offers(engine, purpose):
             raise NotOffered(f"{engine.value} is not asked for {purpose.value}")
+        if router.unready:
+            raise NotReady(router.unready)
         async with rung.turns:
             rung.breaker.enter(self._clock())
             failure: Exception | None = None

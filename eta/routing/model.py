@@ -139,6 +139,8 @@ class Router(Protocol):
     terms: Terms
     edition: str
     """which map and version answer: what is kept of one edition is not used with another"""
+    unready: str
+    """why it cannot be asked yet, or never; empty when it can"""
 
     async def route(self, points: Sequence[LatLon]) -> tuple[Leg, ...]:
         """One leg for each pair of neighbouring points, in order. Raises NotOffered where the engine gives no roads."""

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from eta.routing.engines.graph import build
 from sim.district import District, generate, write_osm
-from sim.roads import Router, build
+from sim.roads import Router
 
 SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

@@ -1,11 +1,10 @@
-import shutil
 from itertools import pairwise
 
 import pytest
 
-from sim.district import generate, write_osm
+from eta.routing.engines.graph import build
 from sim.journey import distance_m
-from sim.roads import NoRoute, RoadsUnbuildable, Router, build
+from sim.roads import NoRoute, Router
 
 
 def test_every_farm_is_reached_from_the_depot_and_the_other_way(district, router):
@@ -47,40 +46,6 @@ def test_the_table_agrees_with_the_routes(district, router):
 def test_a_point_far_from_any_road_has_no_route(district, router):
     with pytest.raises(NoRoute, match=r"0\.00000,0\.00000 is \d+ m from the nearest road; allowed is 500 m"):
         router.route([(0.0, 0.0), (district.depot.lat, district.depot.lon)])
-
-
-def test_the_same_file_is_built_once_and_a_changed_one_anew(osm_file, tmp_path):
-    graphs = tmp_path / "graphs"
-    first = build(osm_file, graphs)
-    made_at = first.with_name("roads.osrm.mldgr").stat().st_mtime_ns
-    copied = shutil.copy(osm_file, tmp_path / "copy.osm")
-    assert build(tmp_path / "copy.osm", graphs) == first
-    assert first.with_name("roads.osrm.mldgr").stat().st_mtime_ns == made_at
-    write_osm(generate(8), tmp_path / "copy.osm")
-    assert build(copied, graphs) != first
-    assert len(list(graphs.iterdir())) == 2
-
-
-def test_a_build_that_died_half_way_is_made_again(osm_file, tmp_path):
-    graph = build(osm_file, tmp_path)
-    (graph.parent / "done").unlink()
-    graph.with_name("roads.osrm.mldgr").unlink()
-    assert build(osm_file, tmp_path) == graph
-    assert graph.with_name("roads.osrm.mldgr").exists()
-
-
-def test_a_file_that_is_no_map_is_refused_with_the_engines_words(tmp_path):
-    broken = tmp_path / "broken.osm"
-    broken.write_text("<osm")
-    with pytest.raises(RoadsUnbuildable, match=r"osrm-extract ended with .*XML parsing error"):
-        build(broken, tmp_path / "graphs")
-    assert list((tmp_path / "graphs").iterdir()) == []
-
-
-@pytest.mark.parametrize(("name", "words"), [("map.txt", "ends in one of"), ("gone.osm.pbf", "no such file")])
-def test_a_wrong_or_missing_file_is_refused(tmp_path, name, words):
-    with pytest.raises(RoadsUnbuildable, match=words):
-        build(tmp_path / name, tmp_path)
 
 
 def test_a_real_extract_routes_too(shared_data, graphs):

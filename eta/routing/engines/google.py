@@ -35,6 +35,7 @@ class GoogleRoutes:
     engine = Engine.GOOGLE
     terms = Terms(may_keep=False, is_paid=True)
     edition = "v2"
+    unready = ""
 
     def __init__(self, key: str, url: str, *, timeout_s: float) -> None:
         self._headers = {"X-Goog-Api-Key": key, "X-Goog-FieldMask": "routes.legs.duration"}

@@ -29,7 +29,7 @@ class LocalOsrm:
         self._osm_file = osm_file
         self._folder = folder
         self._roads: osrm.OSRM | None = None
-        self._why_not = "the map is being built"
+        self.unready = "the map is being built"
         # Queries hold the interpreter for a moment each; two threads keep a long one from blocking all others.
         self._threads = ThreadPoolExecutor(2, "osrm")
 
@@ -39,10 +39,10 @@ class LocalOsrm:
             graph = await self._in_thread(lambda: build(self._osm_file, self._folder))
             self._roads = await self._in_thread(lambda: _opened(graph))
         except (MilkrunError, OSError, RuntimeError) as error:
-            self._why_not = f"the map cannot be used: {error}"
+            self.unready = f"the map cannot be used: {error}"
             _log.error("map_unusable", file=str(self._osm_file), error=str(error))
             return
-        self.edition = graph.parent.name
+        self.edition, self.unready = graph.parent.name, ""
         _log.info("map_open", file=str(self._osm_file), edition=self.edition)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class LocalOsrm:
 
     def _open_roads(self) -> osrm.OSRM:
         if self._roads is None:
-            raise NotReady(self._why_not)
+            raise NotReady(self.unready)
         return self._roads
 
     async def _in_thread[T](self, work: Callable[[], T]) -> T:

@@ -17,6 +17,7 @@ class OsrmServer:
 
     engine = Engine.OSRM_HTTP
     terms = Terms(may_keep=True, is_paid=False)
+    unready = ""
 
     def __init__(self, url: str, profile: str, *, timeout_s: float) -> None:
         self._url = url.rstrip("/")
