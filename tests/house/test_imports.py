@@ -44,7 +44,7 @@ DOORS = {
     # cli/stack/services.py asks a process it started on loopback whether it is ready.
     "clients of HTTP": (
         ("requests", "httpx", "aiohttp", "urllib.request", "http.client"),
-        ("api/", "notify/", "cli/stack/services.py"),
+        ("api/", "notify/", "eta/routing/engines/", "cli/stack/services.py"),
     ),
 }
 # psycopg beyond its doors: types and error classes, which open nothing.
