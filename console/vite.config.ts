@@ -13,6 +13,8 @@ export default defineConfig({
     chunkSizeWarningLimit: 1200,
     manifest: "manifest.json",
     rolldownOptions: {
+      // The console, and the page of a tracking link, which shares nothing with it.
+      input: { index: "index.html", track: "track.html" },
       output: { codeSplitting: { groups: [{ name: "maplibre-gl", test: /node_modules[\\/](maplibre-gl|@maplibre|@mapbox|pmtiles)/ }] } },
     },
   },

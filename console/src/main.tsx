@@ -12,6 +12,7 @@ import "./styles/controls.css";
 import "./styles/shell.css";
 import "./styles/fleet.css";
 import "./styles/device.css";
+import "./styles/trips.css";
 
 const RETRIES = 2;
 

@@ -7,6 +7,7 @@ import { Audit } from "./Audit";
 import { adminPages, type AdminPageName } from "./pages";
 import { Tenants } from "./Tenants";
 import { Users } from "./Users";
+import { Webhooks } from "./Webhooks";
 
 export default function AdminPage({ page }: { page: string | undefined }) {
   const { s } = useLocale();
@@ -45,6 +46,8 @@ function Shown({ page }: { page: AdminPageName }) {
       return <Accounts kind="clients" />;
     case "keys":
       return <Accounts kind="keys" />;
+    case "webhooks":
+      return <Webhooks />;
     case "audit":
       return <Audit />;
     case "tenants":

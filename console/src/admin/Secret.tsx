@@ -1,6 +1,5 @@
-import { useState } from "react";
 import { useLocale } from "../strings";
-import { IconButton } from "../ui/Button";
+import { Copyable } from "../ui/Copyable";
 import { Dialog } from "../ui/Dialog";
 
 /** Values that are shown this once, each with a button that copies it. */
@@ -16,22 +15,5 @@ export function SecretDialog({ title, values, onClose }: { title: string; values
         </div>
       ))}
     </Dialog>
-  );
-}
-
-function Copyable({ value }: { value: string }) {
-  const { s } = useLocale();
-  const [isCopied, setCopied] = useState(false);
-  const copy = () => {
-    void navigator.clipboard.writeText(value).then(() => setCopied(true));
-  };
-  return (
-    <p className="secret">
-      <code>{value}</code>
-      <IconButton icon="copy" label={isCopied ? s.states.copied : s.states.copy} onClick={copy} />
-      <span className="sr-only" role="status">
-        {isCopied ? s.states.copied : ""}
-      </span>
-    </p>
   );
 }

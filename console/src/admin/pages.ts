@@ -5,6 +5,7 @@ export const ADMIN_PAGES = {
   users: "users:read",
   clients: "clients:read",
   keys: "clients:read",
+  webhooks: "webhooks:read",
   audit: "audit:read",
   tenants: "tenants:read",
 } as const satisfies Record<string, Scope>;

@@ -1,9 +1,9 @@
-import { refusal, unreachable } from "./problem";
+import { refusal, unreachable, type ApiError } from "./problem";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
 
-type Method = "get" | "post" | "patch" | "delete";
+type Method = "get" | "post" | "put" | "patch" | "delete";
 interface Described {
   responses: object;
 }
@@ -76,12 +76,25 @@ export async function answer<M extends Method, P extends PathWith<M>>(
     body: body === undefined ? null : JSON.stringify(body),
     signal: signal ?? null,
   });
-  if (!response.ok) {
-    if (response.status === 401 && path !== SESSION) onSignedOut();
-    throw await refusal(response);
-  }
+  if (!response.ok) throw await refused(response, path);
   const data = (response.status === 204 ? undefined : await response.json()) as Answered<M, P>;
   return { data, etag: response.headers.get("ETag") };
+}
+
+/** A file as the body of a POST, as it is: its type says what it holds. */
+export async function upload<P extends PathWith<"post">>(path: P, query: Values, type: string, body: string): Promise<Answered<"post", P>> {
+  const headers = { ...headersOf("post", path, false), "Content-Type": type };
+  const search = searchOf(query);
+  const response = await send(search === "" ? path : `${path}?${search}`, { method: "POST", headers, credentials: "same-origin", body });
+  if (!response.ok) throw await refused(response, path);
+  return (await response.json()) as Answered<"post", P>;
+}
+
+async function refused(response: Response, path: string): Promise<ApiError> {
+  const error = await refusal(response);
+  // A wrong password, typed to change it, is no end of the session.
+  if (response.status === 401 && path !== SESSION && error.problem.code !== "login_failed") onSignedOut();
+  return error;
 }
 
 /** `/v1/devices/{device}` with its names filled in. */

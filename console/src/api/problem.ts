@@ -31,6 +31,11 @@ export function unreachable(): ApiError {
   return new ApiError({ status: 0, code: "offline", detail: "", requestId: null, retryAfterS: null, errors: [] });
 }
 
+/** What a page sees for itself before it asks the server. */
+export function invalid(detail: string): ApiError {
+  return new ApiError({ status: 422, code: "invalid_request", detail, requestId: null, retryAfterS: null, errors: [] });
+}
+
 interface Body {
   code?: unknown;
   detail?: unknown;

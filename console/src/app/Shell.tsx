@@ -8,6 +8,16 @@ import { TopBar } from "./TopBar";
 
 const DevicePage = lazy(() => import("../device/DevicePage"));
 const DeadLettersPage = lazy(() => import("../device/DeadLettersPage"));
+const EventsPage = lazy(() => import("../device/EventsPage"));
+const TripsPage = lazy(() => import("../trips/TripsPage"));
+const TripPage = lazy(() => import("../trips/TripPage"));
+const RoutesPage = lazy(() => import("../routes/RoutesPage"));
+const RoutePage = lazy(() => import("../routes/RoutePage"));
+const SitesPage = lazy(() => import("../sites/SitesPage"));
+const SitePage = lazy(() => import("../sites/SitePage"));
+const AlertsPage = lazy(() => import("../alerts/AlertsPage"));
+const AccuracyPage = lazy(() => import("../accuracy/AccuracyPage"));
+const AccountPage = lazy(() => import("./AccountPage"));
 const AdminPage = lazy(() => import("../admin/AdminPage"));
 
 export function Shell() {
@@ -24,6 +34,16 @@ export function Shell() {
             <Switch>
               <Route path="/" component={LivePage} />
               <Route path="/devices/:device">{({ device }) => <DevicePage key={device} device={decodeURIComponent(device)} />}</Route>
+              <Route path="/trips" component={TripsPage} />
+              <Route path="/trips/:trip">{({ trip }) => <TripPage key={trip} trip={decodeURIComponent(trip)} />}</Route>
+              <Route path="/routes" component={RoutesPage} />
+              <Route path="/routes/:route">{({ route }) => <RoutePage key={route} route={decodeURIComponent(route)} />}</Route>
+              <Route path="/accuracy" component={AccuracyPage} />
+              <Route path="/sites" component={SitesPage} />
+              <Route path="/sites/:site">{({ site }) => <SitePage key={site} site={decodeURIComponent(site)} />}</Route>
+              <Route path="/alerts/:tab?">{({ tab }) => <AlertsPage tab={tab} />}</Route>
+              <Route path="/events" component={EventsPage} />
+              <Route path="/account" component={AccountPage} />
               <Route path="/dead-letters" component={DeadLettersPage} />
               <Route path="/admin/:page?">{({ page }) => <AdminPage page={page} />}</Route>
               <Route>

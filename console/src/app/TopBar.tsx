@@ -6,6 +6,7 @@ import { Button } from "../ui/Button";
 import { Select } from "../ui/Field";
 import { Menu } from "../ui/Menu";
 import { firstAdminPage } from "../admin/pages";
+import { Bell } from "../alerts/Bell";
 import { Brand } from "./Brand";
 import { Preferences } from "./Preferences";
 import { useMay, useMe, useSession } from "./session";
@@ -14,6 +15,10 @@ export function TopBar() {
   const { s } = useLocale();
   const me = useMe();
   const { leave, tenant } = useSession();
+  const mayTrips = useMay("trips:read");
+  const maySites = useMay("sites:read");
+  const mayAlerts = useMay("alerts:read");
+  const mayEvents = useMay("events:read");
   const mayDeadLetters = useMay("dead_letters:read");
   const admin = firstAdminPage(me.scopes);
   return (
@@ -23,15 +28,27 @@ export function TopBar() {
       </Link>
       <nav className="nav" aria-label={s.app.nav}>
         <NavLink href="/">{s.app.live}</NavLink>
+        {mayTrips && (
+          <NavLink href="/trips" under={["/trips", "/routes", "/accuracy"]}>
+            {s.trips.nav}
+          </NavLink>
+        )}
+        {maySites && (
+          <NavLink href="/sites" under={["/sites"]}>
+            {s.sites.nav}
+          </NavLink>
+        )}
+        {mayEvents && <NavLink href="/events">{s.events.title}</NavLink>}
         {mayDeadLetters && <NavLink href="/dead-letters">{s.app.deadLetters}</NavLink>}
         {admin !== null && (
-          <NavLink href={`/admin/${admin}`} under="/admin">
+          <NavLink href={`/admin/${admin}`} under={["/admin"]}>
             {s.app.admin}
           </NavLink>
         )}
       </nav>
       <div className="topbar-end">
         <ConnectionPill />
+        {mayAlerts && <Bell />}
         {me.tenant === null ? <TenantSwitch /> : <span className="tenant-name">{tenant}</span>}
         <Menu label={s.app.account} icon="user">
           <p className="menu-head">
@@ -42,6 +59,9 @@ export function TopBar() {
             </span>
           </p>
           <Preferences />
+          <Link href="/account" className="button">
+            {s.account.title}
+          </Link>
           <Button onClick={() => void leave()}>{s.app.signOut}</Button>
         </Menu>
       </div>
@@ -49,9 +69,9 @@ export function TopBar() {
   );
 }
 
-function NavLink({ href, under, children }: { href: string; under?: string; children: string }) {
+function NavLink({ href, under, children }: { href: string; under?: string[]; children: string }) {
   const [location] = useLocation();
-  const isHere = under === undefined ? location === href : location.startsWith(under);
+  const isHere = under === undefined ? location === href : under.some((start) => location.startsWith(start));
   return (
     <Link href={href} aria-current={isHere ? "page" : undefined}>
       {children}

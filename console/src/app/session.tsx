@@ -1,7 +1,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { createContext, use, useCallback, useEffect, useMemo, useState, type ReactNode } from "react";
 import { setCredentials, whenSignedOut } from "../api/client";
-import { readSession, signIn, signOut, type Me, type Scope, type SignIn } from "../api/session";
+import { changePassword, readSession, signIn, signOut, type Me, type Scope, type SignIn } from "../api/session";
 import { ApiError } from "../api/problem";
 import { remember, remembered } from "./memory";
 
@@ -17,6 +17,7 @@ interface SessionValue {
   tenant: string | null;
   chooseTenant: (tenant: string | null) => void;
   enter: (form: SignIn) => Promise<void>;
+  changePassword: (passwords: { current: string; new: string }) => Promise<void>;
   leave: () => Promise<void>;
   /** Ask the server who this is: at start, and when live data say that something changed. */
   restart: () => void;
@@ -70,6 +71,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
         accept(await signIn(form));
         await queries.invalidateQueries();
       },
+      changePassword: async (passwords) => accept(await changePassword(passwords)),
       leave: async () => {
         await signOut();
         queries.clear();

@@ -1,20 +1,11 @@
-import { Link } from "wouter";
 import { useMay } from "../app/session";
 import { useLocale } from "../strings";
-import { Empty } from "../ui/states";
+import { Forbidden } from "../ui/Forbidden";
 import { DeadLetters } from "./DeadLetters";
 
 export default function DeadLettersPage() {
   const { s } = useLocale();
-  if (!useMay("dead_letters:read")) {
-    return (
-      <Empty title={s.app.forbidden} icon="alert">
-        <Link href="/" className="button primary">
-          {s.app.backToMap}
-        </Link>
-      </Empty>
-    );
-  }
+  if (!useMay("dead_letters:read")) return <Forbidden />;
   return (
     <div className="page">
       <h1>{s.deadLetters.title}</h1>

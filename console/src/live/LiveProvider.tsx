@@ -1,14 +1,16 @@
-import { createContext, use, useEffect, useMemo, useState, type ReactNode } from "react";
+import { createContext, use, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { address } from "../api/client";
 import { useSession } from "../app/session";
 import { FleetStore } from "../fleet/store";
 import { tellServerTime } from "./clock";
+import type { Follower } from "./channels";
 import { Stream, type Connection, type World } from "./stream";
 
 interface Live {
   fleet: FleetStore;
   connection: Connection;
   connectNow: () => void;
+  stream: Stream | null;
 }
 
 const LiveContext = createContext<Live | null>(null);
@@ -66,7 +68,7 @@ export function LiveProvider({ children }: { children: ReactNode }) {
   }, [isInDoubt, restart]);
 
   const live = useMemo(
-    () => ({ fleet, connection, connectNow: () => stream?.hurry() }),
+    () => ({ fleet, connection, connectNow: () => stream?.hurry(), stream }),
     [fleet, connection, stream],
   );
   return <LiveContext value={live}>{children}</LiveContext>;
@@ -76,4 +78,20 @@ export function useLive(): Live {
   const live = use(LiveContext);
   if (live === null) throw new Error("useLive outside of LiveProvider");
   return live;
+}
+
+/** Read a channel as long as the component is there; null: none. */
+export function useChannel(channel: string | null, follower: Follower): void {
+  const { stream } = useLive();
+  const latest = useRef(follower);
+  useEffect(() => {
+    latest.current = follower;
+  }, [follower]);
+  useEffect(() => {
+    if (channel === null || stream === null) return undefined;
+    return stream.follow(channel, {
+      snapshot: (items) => latest.current.snapshot(items),
+      events: (events) => latest.current.events(events),
+    });
+  }, [channel, stream]);
 }

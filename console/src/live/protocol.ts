@@ -28,24 +28,31 @@ export type LiveEvent =
       data: { device: string; status: string; type: string | null; labels: Record<string, string> };
     };
 
+/** An event of a channel whose vocabulary its reader knows. */
+export interface ChannelEvent {
+  offset: number;
+  type: string;
+  data: unknown;
+}
+
 export interface Place {
   epoch: string;
   offset: number;
 }
 
-export interface Subscribed extends Place {
+export interface Subscribed<State = VehicleState> extends Place {
   type: "subscribed";
   id: string;
   recovered?: boolean;
   reason?: string;
   missed?: number;
-  snapshot?: VehicleState[];
+  snapshot?: State[];
 }
 
-export interface Events extends Place {
+export interface Events<Told extends { offset: number } = LiveEvent> extends Place {
   type: "events";
   id: string;
-  events: LiveEvent[];
+  events: Told[];
   conflated?: boolean;
 }
 

@@ -242,3 +242,65 @@ describe("the pause before a new try", () => {
     expect([0, 1, 5, 6, 40].map((attempt) => delayMs(attempt, () => 1))).toEqual([500, 1000, 16_000, 30_000, 30_000]);
   });
 });
+
+describe("a channel beside the fleet", () => {
+  const TRIP = "trip:trip_1";
+  let told: string[];
+  const follower = {
+    snapshot: (items: readonly unknown[]) => told.push(`snapshot ${items.length}`),
+    events: (batch: readonly { offset: number; type: string }[]) => told.push(...batch.map((one) => `${one.type} ${one.offset}`)),
+  };
+  const subscribed = (offset: number, more: object = { snapshot: [{}] }) =>
+    fake.line.say({ type: "subscribed", id: TRIP, channel: TRIP, epoch: "t1", offset, ...more });
+  const arrivals = (offset: number) =>
+    fake.line.say({ type: "events", id: TRIP, channel: TRIP, epoch: "t1", offset, events: [{ offset, type: "arrivals", data: {} }] });
+  beforeEach(() => {
+    told = [];
+  });
+
+  it("is subscribed when the line is ready, and told apart from the fleet", () => {
+    stream.follow(TRIP, follower);
+    expect(fake.line.sent).toEqual([]);
+    goLive();
+    expect(fake.line.sent.at(-1)).toEqual({ type: "subscribe", channel: TRIP, id: TRIP });
+    subscribed(3);
+    arrivals(4);
+    expect(told).toEqual(["snapshot 1", "arrivals 4"]);
+    expect(events).toEqual([]);
+  });
+
+  it("comes back from its own place after a break", () => {
+    goLive();
+    stream.follow(TRIP, follower);
+    subscribed(3);
+    arrivals(4);
+    fake.line.hangUp(1006);
+    fake.pass(250);
+    fake.line.say(READY);
+    expect(fake.line.sent.at(-1)).toEqual({ type: "subscribe", channel: TRIP, id: TRIP, epoch: "t1", offset: 4 });
+  });
+
+  it("asks again for a hole in it and leaves the fleet alone", () => {
+    goLive();
+    stream.follow(TRIP, follower);
+    subscribed(3);
+    arrivals(6);
+    expect(told).toEqual(["snapshot 1"]);
+    expect(fake.line.isClosed).toBe(false);
+    expect(fake.line.sent.at(-1)).toEqual({ type: "subscribe", channel: TRIP, id: TRIP, epoch: "t1", offset: 3 });
+  });
+
+  it("is left when its last reader leaves, and read anew for one who joins", () => {
+    goLive();
+    const leave = stream.follow(TRIP, follower);
+    subscribed(3);
+    const leaveToo = stream.follow(TRIP, { ...follower });
+    expect(fake.line.sent.at(-1)).toEqual({ type: "subscribe", channel: TRIP, id: TRIP });
+    leave();
+    expect(fake.line.sent.at(-1)?.type).toBe("subscribe");
+    leaveToo();
+    expect(fake.line.sent.at(-1)).toEqual({ type: "unsubscribe", id: TRIP });
+    arrivals(4);
+    expect(told).toEqual(["snapshot 1"]);
+  });
+});

@@ -1,5 +1,6 @@
 import { delayMs } from "./backoff";
-import { parse, type Frame, type LiveEvent, type VehicleState } from "./protocol";
+import { Channels, type Follower } from "./channels";
+import { parse, type ChannelEvent, type Events, type Frame, type LiveEvent, type VehicleState } from "./protocol";
 import { Subscription, type Outcome } from "./subscription";
 
 const SUBSCRIPTION = "fleet";
@@ -40,7 +41,10 @@ export interface World {
   isOnline: () => boolean;
 }
 
-/** One resumable subscription to the whole fleet: connects, resumes, and comes back until it is stopped. */
+/**
+ * One resumable subscription to the whole fleet, and the channels of the open pages beside it: connects, resumes, and
+ * comes back until it is stopped.
+ */
 export class Stream {
   private readonly log = new Subscription();
   private line: Line | null = null;
@@ -48,6 +52,10 @@ export class Stream {
   private cancelTimer: () => void = () => undefined;
   private reconnectAfterMs: number | null = null;
   private isStopped = false;
+  private isReady = false;
+  private readonly channels = new Channels((message) => {
+    if (this.isReady) this.line?.send(JSON.stringify(message));
+  });
   private readonly world: World;
   private readonly sink: Sink;
 
@@ -70,6 +78,11 @@ export class Stream {
     if (this.isStopped || this.line !== null) return;
     this.attempt = 0;
     this.connect();
+  }
+
+  /** Read a channel until the answer is called. */
+  follow(channel: string, follower: Follower): () => void {
+    return this.channels.follow(channel, follower);
   }
 
   networkLost(): void {
@@ -111,16 +124,24 @@ export class Stream {
         this.line?.send(
           JSON.stringify({ type: "subscribe", channel: "vehicles", id: SUBSCRIPTION, ...(this.log.place ?? {}) }),
         );
+        this.isReady = true;
+        this.channels.resume();
         return;
       case "subscribed":
+        if (frame.id !== SUBSCRIPTION) {
+          this.channels.subscribed(frame);
+          return;
+        }
         this.attempt = 0;
         this.obey(this.log.subscribed(frame));
         return;
       case "events":
-        this.obey(this.log.events(frame));
+        if (frame.id !== SUBSCRIPTION) this.channels.events(frame as Events<ChannelEvent>);
+        else this.obey(this.log.events(frame));
         return;
       case "ping":
         this.sink.serverTime(frame.at);
+        this.channels.positions(frame.positions);
         if (this.log.isBehind(frame.positions[SUBSCRIPTION])) this.obey({ kind: "broken" });
         return;
       case "reconnect":
@@ -183,6 +204,7 @@ export class Stream {
     this.cancelTimer();
     const line = this.line;
     this.line = null;
+    this.isReady = false;
     line?.close();
   }
 }

@@ -1,12 +1,12 @@
 import type { Events, LiveEvent, Place, Subscribed, VehicleState } from "./protocol";
 
 /** What a frame means for whoever holds the fleet. */
-export type Outcome =
+export type Outcome<State = VehicleState, Told = LiveEvent> =
   /** Throw away what there is and start from the snapshot; `isFresh`: nothing was asked back. */
-  | { kind: "replace"; snapshot: VehicleState[]; isFresh: boolean }
+  | { kind: "replace"; snapshot: State[]; isFresh: boolean }
   /** All that was missed follows. */
   | { kind: "resumed"; missed: number }
-  | { kind: "events"; events: LiveEvent[] }
+  | { kind: "events"; events: Told[] }
   /** Something is missing that should be here: close and resume. */
   | { kind: "broken" };
 
@@ -14,10 +14,10 @@ export type Outcome =
  * Where one unfiltered subscription stands in its log. Pure: frames in, outcomes out. It lets each event through once
  * and in order, and calls a hole broken unless the server says that it left out older positions (`conflated`).
  */
-export class Subscription {
+export class Subscription<State = VehicleState, Told extends { offset: number } = LiveEvent> {
   place: Place | null = null;
 
-  subscribed(frame: Subscribed): Outcome {
+  subscribed(frame: Subscribed<State>): Outcome<State, Told> {
     const before = this.place;
     this.place = { epoch: frame.epoch, offset: frame.offset };
     if (frame.recovered === true) {
@@ -31,7 +31,7 @@ export class Subscription {
     return { kind: "replace", snapshot: frame.snapshot ?? [], isFresh: frame.recovered === undefined };
   }
 
-  events(frame: Events): Outcome {
+  events(frame: Events<Told>): Outcome<State, Told> {
     const at = this.place;
     if (at === null || frame.epoch !== at.epoch) return { kind: "broken" };
     const news = frame.events.filter((event) => event.offset > at.offset);
@@ -46,7 +46,7 @@ export class Subscription {
   }
 }
 
-function followsOn(offset: number, news: readonly LiveEvent[], end: number): boolean {
+function followsOn(offset: number, news: readonly { offset: number }[], end: number): boolean {
   if (news.some((event, index) => event.offset !== offset + 1 + index)) return false;
   return end <= offset + news.length;
 }

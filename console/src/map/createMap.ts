@@ -2,10 +2,9 @@ import "maplibre-gl/dist/maplibre-gl.css";
 import { Map as MapLibre, setWorkerUrl } from "maplibre-gl";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import type { FleetStore } from "../fleet/store";
+import { widen, type Bounds } from "./bounds";
 import { drawLabels } from "./labels";
 import type { Style } from "./tiles";
-
-export type Bounds = [west: number, south: number, east: number, north: number];
 
 /** Where the reader last looked: coming back from another page shows the same. */
 export interface Camera {
@@ -54,13 +53,6 @@ export function roadBounds(roads: GeoJSON.FeatureCollection): Bounds | null {
     if (geometry.type === "LineString") for (const [lon = 0, lat = 0] of geometry.coordinates) widen(bounds, lon, lat);
   }
   return bounds[0] > bounds[2] ? null : bounds;
-}
-
-export function widen(bounds: Bounds, lon: number, lat: number): void {
-  bounds[0] = Math.min(bounds[0], lon);
-  bounds[1] = Math.min(bounds[1], lat);
-  bounds[2] = Math.max(bounds[2], lon);
-  bounds[3] = Math.max(bounds[3], lat);
 }
 
 /** Longitude and latitude of a point in map units 0 to 1. */

@@ -19,6 +19,7 @@ export const problems: Strings["problems"] = {
     rate_limited: "Zu viele Anfragen. Warten Sie einen Moment und versuchen Sie es noch einmal.",
     invalid_request: "Etwas an der Eingabe stimmt nicht.",
     move_not_allowed: "Der Zustand des Fahrzeugs erlaubt das nicht.",
+    no_inbox: "Einen Eingang haben nur Benutzer eines Mandanten; Sie betreiben die Plattform.",
     unexpected: "Damit hat die Konsole nicht gerechnet. Laden Sie die Seite neu.",
   },
   statuses: {

@@ -1,4 +1,6 @@
+import { account, accuracy, alerts, webhooks } from "./de-alerts";
 import { problems, reasons } from "./de-problems";
+import { imports, routes, sites, trips } from "./de-trips";
 import type { Strings } from "./en";
 
 export const de: Strings = {
@@ -49,6 +51,7 @@ export const de: Strings = {
   states: {
     loading: "Wird geladen …",
     retry: "Noch einmal versuchen",
+    refresh: "Neu laden",
     reload: "Seite neu laden",
     more: "Mehr laden",
     broken: "Etwas auf dieser Seite ist kaputt",
@@ -108,6 +111,7 @@ export const de: Strings = {
   map: {
     label: "Karte der Flotte. Die Liste enthält dieselben Fahrzeuge für Tastatur und Vorleseprogramm.",
     fit: "Ganze Flotte zeigen",
+    fitAll: "Alles zeigen",
     zoomIn: "Näher",
     zoomOut: "Weiter weg",
     trails: "Spuren",
@@ -194,6 +198,8 @@ export const de: Strings = {
     type: "Art",
     data: "Daten",
     title: "Ereignisse",
+    lead: "Was Fahrzeuge von sich melden, etwa eine geöffnete Tür, Neues zuerst.",
+    filter: "Filtern",
   },
   deadLetters: {
     title: "Unzustellbares",
@@ -259,7 +265,7 @@ export const de: Strings = {
   },
   admin: {
     title: "Verwaltung",
-    pages: { users: "Benutzer", clients: "API-Clients", keys: "API-Schlüssel", audit: "Protokoll", tenants: "Mandanten" },
+    pages: { users: "Benutzer", clients: "API-Clients", keys: "API-Schlüssel", webhooks: "Webhooks", audit: "Protokoll", tenants: "Mandanten" },
     add: "Hinzufügen",
     actions: "Aktionen",
     created: "Angelegt",
@@ -303,6 +309,14 @@ export const de: Strings = {
     empty: "Noch nichts da",
     openTenant: "Diese Flotte ansehen",
   },
+  trips,
+  routes,
+  sites,
+  imports,
+  alerts,
+  webhooks,
+  accuracy,
+  account,
   problems,
   reasons,
 };

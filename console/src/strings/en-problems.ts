@@ -18,6 +18,7 @@ export const problems = {
     rate_limited: "Too many requests. Wait a moment, then try again.",
     invalid_request: "Something in the input is not right.",
     move_not_allowed: "The vehicle is not in a state that allows this.",
+    no_inbox: "Only users of a tenant have an inbox; you run the platform.",
     unexpected: "The console did not expect this. Load the page again.",
   } as Record<string, string>,
   statuses: {

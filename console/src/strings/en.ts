@@ -1,5 +1,7 @@
+import { account, accuracy, alerts, webhooks } from "./en-alerts";
 import { problems } from "./en-problems";
 import { reasons } from "./en-reasons";
+import { imports, routes, sites, trips } from "./en-trips";
 
 /** Every sentence of the console in English. Its type is what each other language must fill. */
 export const en = {
@@ -50,6 +52,7 @@ export const en = {
   states: {
     loading: "Loading …",
     retry: "Try again",
+    refresh: "Refresh",
     reload: "Load the page again",
     more: "Load more",
     broken: "Something in this page broke",
@@ -109,6 +112,7 @@ export const en = {
   map: {
     label: "Map of the fleet. The list holds the same vehicles for keyboard and screen reader.",
     fit: "Show the whole fleet",
+    fitAll: "Show all of it",
     zoomIn: "Zoom in",
     zoomOut: "Zoom out",
     trails: "Trails",
@@ -201,6 +205,8 @@ export const en = {
     type: "Type",
     data: "Data",
     title: "Events",
+    lead: "What vehicles report of themselves, such as an opened door, newest first.",
+    filter: "Filter",
   },
   deadLetters: {
     title: "Dead letters",
@@ -266,7 +272,7 @@ export const en = {
   },
   admin: {
     title: "Administration",
-    pages: { users: "Users", clients: "API clients", keys: "API keys", audit: "Audit log", tenants: "Tenants" },
+    pages: { users: "Users", clients: "API clients", keys: "API keys", webhooks: "Webhooks", audit: "Audit log", tenants: "Tenants" },
     add: "Add",
     actions: "Actions",
     created: "Created",
@@ -310,6 +316,14 @@ export const en = {
     empty: "None yet",
     openTenant: "Look at this fleet",
   },
+  trips,
+  routes,
+  sites,
+  imports,
+  alerts,
+  webhooks,
+  accuracy,
+  account,
   problems,
   reasons,
 };

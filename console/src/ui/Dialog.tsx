@@ -2,8 +2,15 @@ import { useEffect, useId, useRef, type ReactNode } from "react";
 import { useLocale } from "../strings";
 import { IconButton } from "./Button";
 
+interface Props {
+  title: string;
+  isWide?: boolean;
+  onClose: () => void;
+  children: ReactNode;
+}
+
 /** A modal: the browser's own dialog keeps the focus in it, gives it back, and closes on Escape. */
-export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
+export function Dialog({ title, isWide = false, onClose, children }: Props) {
   const { s } = useLocale();
   const ref = useRef<HTMLDialogElement>(null);
   const titleId = useId();
@@ -12,7 +19,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
     if (dialog !== null && !dialog.open) dialog.showModal();
   }, []);
   return (
-    <dialog ref={ref} className="dialog" aria-labelledby={titleId} onClose={onClose}>
+    <dialog ref={ref} className={isWide ? "dialog wide" : "dialog"} aria-labelledby={titleId} onClose={onClose}>
       <header className="dialog-head">
         <h2 id={titleId}>{title}</h2>
         <IconButton icon="close" label={s.states.close} onClick={onClose} />

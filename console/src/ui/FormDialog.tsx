@@ -7,13 +7,14 @@ import { ProblemNote } from "./states";
 interface Props {
   title: string;
   action: string;
+  isWide?: boolean;
   onSubmit: (form: FormData) => Promise<unknown>;
   onClose: () => void;
   children: ReactNode;
 }
 
 /** A form in a dialog: shows the refusal if there is one, and closes when it is done. */
-export function FormDialog({ title, action, onSubmit, onClose, children }: Props) {
+export function FormDialog({ title, action, isWide = false, onSubmit, onClose, children }: Props) {
   const { s } = useLocale();
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
@@ -29,7 +30,7 @@ export function FormDialog({ title, action, onSubmit, onClose, children }: Props
     }
   };
   return (
-    <Dialog title={title} onClose={onClose}>
+    <Dialog title={title} isWide={isWide} onClose={onClose}>
       <form
         onSubmit={(event) => {
           event.preventDefault();

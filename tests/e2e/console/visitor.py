@@ -12,6 +12,8 @@ from tests.e2e.console.town import PASSWORD, Town, User
 PATIENCE_MS = 120_000
 """For what comes in a second on a machine that has nothing else to do."""
 
+# How the page names its subscription to the fleet; others are beside it on the same line.
+_FLEET = "fleet"
 # Asking who is signed in when nobody is: the browser itself reports the 401.
 _NOBODY = r"status of 401 .*/v1/session$"
 _TELL_VIOLATIONS = """
@@ -47,7 +49,7 @@ class Line:
 
     @property
     def subscription(self) -> dict | None:
-        return next((frame for frame in self.sent if frame["type"] == "subscribe"), None)
+        return next((frame for frame in self.sent if frame["type"] == "subscribe" and frame["id"] == _FLEET), None)
 
 
 class Visitor:
@@ -153,7 +155,7 @@ class Visitor:
                 continue
             if "offset" in asked:
                 events = [event for event in events if event["offset"] <= asked["offset"]]
-            for frame in line.received:
+            for frame in (each for each in line.received if each.get("id") == _FLEET):
                 if frame["type"] == "subscribed" and "snapshot" in frame:
                     epoch, start, events = frame["epoch"], frame["offset"], []
                 elif frame["type"] == "events":
