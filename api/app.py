@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute
 
-from api import control, fleet, notices, twin
+from api import control, fleet, notices, trips, twin
 from api.http import console, health, openapi, problems
 from api.http.assets import Pages
 from api.http.bodies import Bodies
@@ -26,6 +26,7 @@ from core.settings import ApiSettings, Settings
 ROUTERS: Sequence[APIRouter] = (
     *identity.ROUTERS,
     *fleet.ROUTERS,
+    *trips.ROUTERS,
     *twin.ROUTERS,
     *notices.ROUTERS,
     *control.ROUTERS,

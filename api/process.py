@@ -22,6 +22,7 @@ from api.live.protocol import MAX_MESSAGE_BYTES
 from api.live.service import Live
 from api.live.socket import PONG_WITHIN_S, LiveSocket
 from api.services import Services
+from api.sites import OnTheirWay
 from commands.service import CommandService
 from core.bus import Bus
 from core.clock import utc_now
@@ -31,6 +32,8 @@ from core.limits import Limiter
 from core.metrics import READY
 from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
+from eta.sites.service import SiteService
+from eta.trips.service import TripService
 from notify.service import NotifyService
 from notify.tracking.service import LinkService
 from notify.webhooks.service import WebhookService
@@ -91,7 +94,10 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
         if known is None:
             known = await opened.enter_async_context(identity(app=app, operator=operator, settings=settings))
         authority = CertificateAuthority.open(settings.provisioning.ca_dir, settings=settings.provisioning)
-        live = Live(settings=settings, bus=bus, app=app, operator=operator, rights=known, clock=utc_now)
+        places = SiteService(database=app, clock=utc_now)
+        trips = TripService(database=app, clock=utc_now)
+        sites = OnTheirWay(trips, places)
+        live = Live(settings=settings, bus=bus, app=app, operator=operator, rights=known, clock=utc_now, sites=sites)
         opened.push_async_callback(live.close)
         yield Services(
             settings=settings,
@@ -106,6 +112,9 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             limits=Limits(limiter, settings.api),
             requests=RequestStore(app, operator, timedelta(hours=settings.api.idempotency_hours)),
             live=live,
+            places=places,
+            trips=trips,
+            sites=sites,
             shadows=ShadowService(database=app, settings=settings.shadow, clock=utc_now),
             notices=NotifyService(database=app, settings=settings.notify, clock=utc_now),
             webhooks=WebhookService(database=app, settings=settings.notify, clock=utc_now),

@@ -10,12 +10,14 @@ from api.http.security import Authenticator
 from api.http.sharing import Answers
 from api.http.store import RequestStore
 from api.live.service import Live
-from api.sites import NoTrips, SiteView
+from api.sites import SiteView
 from commands.service import CommandService
 from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
 from core.settings import Settings
+from eta.sites.service import SiteService
+from eta.trips.service import TripService
 from notify.service import NotifyService
 from notify.tracking.service import LinkService
 from notify.webhooks.service import WebhookService
@@ -43,7 +45,9 @@ class Services:
     links: LinkService
     commands: CommandService
     clock: Clock
-    sites: SiteView = field(default_factory=NoTrips)
+    places: SiteService
+    trips: TripService
+    sites: SiteView
     answers: Answers = field(default_factory=Answers)
 
 

@@ -3,10 +3,12 @@
 from typing import Protocol
 
 from core.tenancy import TenantId
+from eta.sites.service import SiteService
+from eta.trips.service import TripService
 
 
 class SiteView(Protocol):
-    """Trips, as the API sees them."""
+    """Trips, as those see them who wait for them. `sites` are ids or the tenant's codes, as accounts name them."""
 
     async def devices(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:
         """Names of the devices that are on their way to one of `sites` now."""
@@ -16,14 +18,23 @@ class SiteView(Protocol):
         """Ids of the trips that are on their way to one of `sites` now."""
         ...
 
+    async def ids(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:
+        """The ids of those of `sites` that there are."""
+        ...
 
-class NoTrips:
-    """There are no trips, so nothing is on its way to anybody."""
+
+class OnTheirWay:
+    """What the trips of now say."""
+
+    def __init__(self, trips: TripService, places: SiteService) -> None:
+        self._trips = trips
+        self._places = places
 
     async def devices(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:
-        del tenant, sites
-        return frozenset()
+        return await self._trips.devices(tenant, sites)
 
     async def trips(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:
-        del tenant, sites
-        return frozenset()
+        return await self._trips.trips_to(tenant, sites)
+
+    async def ids(self, tenant: TenantId, sites: frozenset[str]) -> frozenset[str]:
+        return await self._places.ids(tenant, sites)

@@ -43,6 +43,9 @@ _TAGS = {
     "alerts": "The log of what was raised",
     "webhooks": "Where a tenant's own systems are told",
     "tracking": "Links that show one stop of one trip to whoever has them",
+    "sites": "Places trucks go to",
+    "routes": "Stops in order, and when they are driven",
+    "trips": "Rounds of a day: planned, driven, changed while they run",
     "live": "Tickets for live connections",
     "console": "What the console needs to start",
 }

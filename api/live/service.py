@@ -10,7 +10,7 @@ from api.live.publisher import Publisher
 from api.live.stream.hub import Hub
 from api.live.stream.snapshots import Line
 from api.live.tickets import Tickets
-from api.sites import NoTrips, SiteView
+from api.sites import SiteView
 from core.bus import Bus
 from core.channels import Admission, Channels
 from core.clock import Clock
@@ -60,7 +60,7 @@ class Live:
         operator: Database,
         rights: Authenticator,
         clock: Clock,
-        sites: SiteView | None = None,
+        sites: SiteView,
     ) -> None:
         self._channels = Channels(settings.redis, settings.live)
         self._admission = Admission(settings.redis, settings.live)
@@ -77,7 +77,7 @@ class Live:
         self.hub = Hub(
             channels=self._channels,
             state=DatabaseState(app),
-            site_view=sites or NoTrips(),
+            site_view=sites,
             settings=settings.live,
             clock=clock,
         )

@@ -27,6 +27,7 @@ _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _IDENTIFIER = re.compile(r"(site|route|trip|stop)_[0-9a-z]{8,40}\Z")
 _LABEL = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d\Z|24:00\Z")
+_TEXT = re.compile(r"[^\x00-\x1f\x7f]*\Z")
 _EARTH_M = 6_371_008.8
 
 
@@ -139,6 +140,11 @@ def is_code(text: str) -> bool:
     return bool(_CODE.match(text)) and not _IDENTIFIER.match(text)
 
 
+def is_text(text: str, most: int) -> bool:
+    """Of at most so many characters and without control characters, of which a terminal obeys some."""
+    return len(text) <= most and bool(_TEXT.match(text))
+
+
 def site_facts(wanted: SiteFacts) -> SiteFacts:
     """The facts as they are kept; with a polygon the circle is made to enclose it. Raises InvalidSite."""
     _check_site(wanted)
@@ -156,8 +162,8 @@ def site_facts(wanted: SiteFacts) -> SiteFacts:
 
 
 def _check_site(wanted: SiteFacts) -> None:
-    if not (wanted.name.isprintable() and 1 <= len(wanted.name) <= 200):
-        raise InvalidSite("a site's name has 1 to 200 printable characters")
+    if not is_text(wanted.name, 200) or not wanted.name:
+        raise InvalidSite("a site's name has 1 to 200 characters, none of them a control character")
     if wanted.code is not None and not is_code(wanted.code):
         raise InvalidSite(f"code {wanted.code[:80]!r} is not allowed: use 1 to 64 characters of A-Z, a-z, 0-9, '_.-'")
     if not _is_place(wanted.lat, wanted.lon):
@@ -167,8 +173,8 @@ def _check_site(wanted: SiteFacts) -> None:
     for window in wanted.windows:
         _check_window(window)
     for contact in wanted.contacts:
-        if not all(part.isprintable() for part in (contact.name, contact.email, contact.phone)) or not contact.name:
-            raise InvalidSite("a contact has a name, and printable characters alone")
+        if not all(is_text(part, 254) for part in (contact.name, contact.email, contact.phone)) or not contact.name:
+            raise InvalidSite("a contact has a name; name, e-mail and phone are text of up to 254 characters")
     _check_labels(wanted.labels)
     for what, found, most in (
         ("windows", len(wanted.windows), 21),
@@ -183,8 +189,8 @@ def _check_labels(labels: Mapping[str, str]) -> None:
     for key, value in labels.items():
         if not _LABEL.match(key):
             raise InvalidSite(f"label {key[:80]!r} is not allowed: use 1 to 64 characters of A-Z, a-z, 0-9, '_.-'")
-        if not value.isprintable() or not 1 <= len(value) <= 256:
-            raise InvalidSite(f"label {key} has a value that is not 1 to 256 printable characters")
+        if not is_text(value, 256) or not value:
+            raise InvalidSite(f"label {key} has a value that is not 1 to 256 characters of text")
 
 
 def _check_window(window: Window) -> None:
@@ -199,8 +205,8 @@ def _check_window(window: Window) -> None:
 
 def route_facts(wanted: RouteFacts) -> RouteFacts:
     """The facts as they are kept. That its sites and device are there is for others to say. Raises InvalidRoute."""
-    if not (wanted.name.isprintable() and 1 <= len(wanted.name) <= 200):
-        raise InvalidRoute("a route's name has 1 to 200 printable characters")
+    if not is_text(wanted.name, 200) or not wanted.name:
+        raise InvalidRoute("a route's name has 1 to 200 characters, none of them a control character")
     if wanted.code is not None and not is_code(wanted.code):
         raise InvalidRoute(f"code {wanted.code[:80]!r} is not allowed: use 1 to 64 characters of A-Z, a-z, 0-9, '_.-'")
     if not is_timezone(wanted.timezone):

@@ -49,6 +49,11 @@ class SiteService:
         async with self._database.tenant(tenant) as tx:
             return await store.sites(tx, tenant, wanted, after=after, limit=limit)
 
+    async def ids(self, tenant: TenantId, refs: frozenset[str]) -> frozenset[str]:
+        """The ids of those of `refs` that there are."""
+        async with self._database.tenant(tenant) as tx:
+            return frozenset(site.id for site in (await store.named_sites(tx, tenant, refs)).values())
+
     async def change_site(
         self,
         tenant: TenantId,

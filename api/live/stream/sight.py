@@ -43,10 +43,12 @@ class Sight:
             case View.DEVICES:
                 return Selection(wanted, await self.site_view.devices(client.tenant, sites), labels)
             case View.SITES:
-                return Selection(wanted, None, labels, sites=sites)
+                own = await self.site_view.ids(client.tenant, sites)
+                return Selection(wanted, None, labels, sites=own)
             case View.TRIP:
                 is_coming = await self._is_coming(client, channels.one_of(channel) or "")
-                return Selection(wanted, None if is_coming else frozenset(), labels, sites=sites)
+                own = await self.site_view.ids(client.tenant, sites)
+                return Selection(wanted, None if is_coming else frozenset(), labels, sites=own)
 
     async def _is_coming(self, client: Client, trip: str) -> bool:
         return trip in await self.site_view.trips(client.tenant, client.principal.sites)
