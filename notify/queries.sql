@@ -31,7 +31,7 @@ DELETE FROM recipient WHERE tenant_id = %(tenant)s AND recipient_id = %(id)s
 SELECT role, sites, status, name FROM user_account WHERE tenant_id = %(tenant)s AND user_id = %(id)s
 
 -- name: site
-SELECT name, timezone FROM site WHERE tenant_id = %(tenant)s AND site_id = %(site)s
+SELECT name, code, timezone FROM site WHERE tenant_id = %(tenant)s AND site_id = %(site)s
 
 -- name: subscriptions
 SELECT * FROM subscription
@@ -106,10 +106,11 @@ WHERE tenant_id = %(tenant)s AND recipient_id = %(recipient)s AND read_at IS NUL
 SELECT r.*
 FROM subscription s
     JOIN recipient r ON r.tenant_id = s.tenant_id AND r.recipient_id = s.recipient_id
+    JOIN site i ON i.tenant_id = s.tenant_id AND i.site_id = s.site_id
     LEFT JOIN user_account u ON u.tenant_id = r.tenant_id AND u.user_id = r.recipient_id
 WHERE s.tenant_id = %(tenant)s AND s.site_id = %(site)s AND %(kind)s = ANY(s.kinds)
   AND (r.recipient_id LIKE 'rcp@_%%' ESCAPE '@'
-       OR (u.status = 'active' AND (u.role <> 'site' OR s.site_id = ANY(u.sites))))
+       OR (u.status = 'active' AND (u.role <> 'site' OR s.site_id = ANY(u.sites) OR i.code = ANY(u.sites))))
 ORDER BY r.recipient_id
 FOR NO KEY UPDATE OF r
 

@@ -132,8 +132,8 @@ class NotifyService:
         async with self._database.tenant(tenant) as tx:
             await self._ensure(tx, recipient)
             user = await store.user(tx, recipient)
-            is_his = user is None or user.sites is None or site in user.sites
-            if not _can_be(site) or not is_his or await store.site(tx, site) is None:
+            place = await store.site(tx, site) if _can_be(site) else None
+            if place is None or not (user is None or user.sites is None or user.sites & place.names):
                 raise UnknownPlace(f"there is no site {site[:80]!r} for this recipient")
             made = await store.add_subscription(tx, new)
             if made is None:

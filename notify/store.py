@@ -27,6 +27,9 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Site:
+    """`names`: its id, and the tenant's own code where it has one."""
+
+    names: frozenset[str]
     name: str
     timezone: str
 
@@ -65,7 +68,7 @@ async def user(tx: TenantTx, id_: str) -> User | None:
 
 async def site(tx: TenantTx, id_: str) -> Site | None:
     row = await tx.one(_SQL["site"], {"tenant": tx.tenant, "site": id_})
-    return None if row is None else Site(row["name"], row["timezone"])
+    return None if row is None else Site(frozenset({id_, row["code"] or id_}), row["name"], row["timezone"])
 
 
 async def subscriptions(

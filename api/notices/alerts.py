@@ -17,7 +17,7 @@ from api.notices import forms, store
 from api.notices.forms import DeliveryBody
 from api.notices.given import Id, Ref, me
 from api.notices.store import Wanted
-from api.services import Given
+from api.services import Given, Services
 from notify.delivery import store as deliveries
 from notify.errors import AlertNotFound
 from notify.model import Kind
@@ -70,7 +70,7 @@ async def list_alerts(
     if since is not None and until is not None and since >= until:
         raise refusal("from", f"{iso(since)} is not before `to`, which is {iso(until)}")
     before: tuple[datetime, str] | None = decode(cursor, datetime, str)
-    sites = _sites(caller)
+    sites = await _sites(services, caller)
     if site is not None:
         sites = [site] if sites is None or site in sites else []
     wanted = Wanted(sites=sites, trip=trip, kind=kind and kind.value, since=since, until=until)
@@ -82,8 +82,9 @@ async def list_alerts(
 @router.get("/v1/alerts/{alert}", summary="Show an alert with its deliveries")
 async def show_alert(alert: Id, caller: Reader, services: Given) -> WholeAlertBody:
     is_name = alert.isascii() and alert.isprintable()
+    sites = await _sites(services, caller)
     async with services.app.tenant(caller.tenant) as tx:
-        row = await store.alert(tx, alert, _sites(caller)) if is_name else None
+        row = await store.alert(tx, alert, sites) if is_name else None
         if row is None:
             raise AlertNotFound(f"there is no alert {alert[:80]!r}")
         sent = await deliveries.of_alert(tx, alert)
@@ -93,9 +94,11 @@ async def show_alert(alert: Id, caller: Reader, services: Given) -> WholeAlertBo
     return WholeAlertBody(**_facts(row), deliveries=[forms.delivery(each) for each in sent])
 
 
-def _sites(caller: Caller) -> list[str] | None:
+async def _sites(services: Services, caller: Caller) -> list[str] | None:
     """The sites whose alerts are the caller's; None: every site's."""
-    return sorted(caller.principal.sites) if caller.principal.role is Role.SITE else None
+    if caller.principal.role is not Role.SITE:
+        return None
+    return sorted(await services.sites.ids(caller.tenant, caller.principal.sites))
 
 
 def _alert(row: DictRow) -> AlertBody:

@@ -37,6 +37,7 @@ SERVICES = (
     Service("ingest", "ingest", ("milkrun_ingest",), "svc-ingest"),
     Service("shadow", "shadow", ("milkrun_app", "milkrun_operator"), "svc-shadow"),
     Service("commands", "commands", ("milkrun_operator",), "svc-commands"),
+    Service("notify", "notify", ("milkrun_app", "milkrun_operator")),
     Service(API, "api", ("milkrun_app", "milkrun_ingest", "milkrun_operator")),
 )
 

@@ -28,6 +28,7 @@ class Web:
         self.folder.keys.mkdir(mode=0o700, exist_ok=True)
         ours = {
             "MILKRUN_IDENTITY_KEYS_DIR": str(self.folder.keys),
+            "MILKRUN_NOTIFY_LINK_KEY_FILE": str(self.folder.keys.parent / "links.key"),
             "MILKRUN_CONSOLE_FOLDER": str(_BUILT_CONSOLE),
             "MILKRUN_CONSOLE_BASEMAP_FILE": str(self.folder.basemap),
         }

@@ -43,7 +43,7 @@ DOORS = {
     "Alembic": (("alembic",), ("core/migrate.py", "core/migrations/")),
     # cli/stack/services.py asks a process it started on loopback whether it is ready.
     "clients of HTTP": (
-        ("requests", "httpx", "aiohttp", "urllib.request", "http.client"),
+        ("requests", "httpx", "httpcore", "aiohttp", "urllib.request", "http.client"),
         ("api/", "notify/", "eta/routing/engines/", "cli/stack/services.py"),
     ),
 }

@@ -78,6 +78,25 @@ INSERT INTO map_use VALUES (%(t)s, '2026-08-03', 'google', 'traffic', 'ok', 1, 0
 INSERT INTO eta_said VALUES (%(t)s, 'trip_00000001', now(), 'history', '{stop_00000001}', '{60}', '{30}', '{90}');
 INSERT INTO eta_judged VALUES (%(t)s, 'trip_00000001', '2026-08-03', '', %(data)s, now());
 """
+_NOTIFY = """
+INSERT INTO recipient (tenant_id, recipient_id, created_at, updated_at) VALUES (%(t)s, 'rcp_00000001', now(), now());
+INSERT INTO subscription (tenant_id, subscription_id, recipient_id, site_id, kinds, created_at, updated_at)
+    VALUES (%(t)s, 'sub_00000001', 'rcp_00000001', 'site_00000001', '{10min}', now(), now());
+INSERT INTO push_token (tenant_id, token_id, recipient_id, platform, token, created_at, updated_at)
+    VALUES (%(t)s, 'ptk_00000001', 'rcp_00000001', 'fcm', 'the-same-phone', now(), now());
+INSERT INTO notice (tenant_id, notice_id, recipient_id, trip_id, stop_id, kind, alert_id, site_id, device_id, title,
+    body, raised_at, expires_at, created_at) VALUES (%(t)s, 'ntc_00000001', 'rcp_00000001', 'trip_00000001',
+    'stop_00000001', '10min', 'alert_00000001', 'site_00000001', 'truck-1', 'Farm', 'Soon', now(), now(), now());
+INSERT INTO webhook (tenant_id, webhook_id, url, kinds, created_at, updated_at)
+    VALUES (%(t)s, 'whk_00000001', 'https://erp.example', '{alert.10min}', now(), now());
+INSERT INTO webhook_secret (tenant_id, webhook_id, secret_id, secret, created_at)
+    VALUES (%(t)s, 'whk_00000001', '1', '012345678901234567890123456789', now());
+INSERT INTO delivery (tenant_id, delivery_id, channel, target_id, event_id, webhook_id, kind, payload, next_at,
+    created_at) VALUES (%(t)s, 'dlv_00000001', 'webhook', 'whk_00000001', 'msg_1', 'whk_00000001', 'webhook.test', '',
+    now(), now());
+INSERT INTO tracking_link (tenant_id, link_id, trip_id, stop_id, expires_at, created_by, created_at)
+    VALUES (%(t)s, 'lnk_00000001', 'trip_00000001', 'stop_00000001', now() + interval '1 hour', 'usr_00000001', now());
+"""
 _TELEMETRY = """
 INSERT INTO telemetry.position (ts, seq, lat, lon, received_at, tenant_id, device_id, boot)
 SELECT now() - make_interval(hours => n * 12), n, 47, 9, now(), %(t)s, 'truck-1', 'b' FROM generate_series(0, 14) AS n;
@@ -112,7 +131,7 @@ def fill(owner_url: str) -> None:
     with psycopg.connect(owner_url, autocommit=True) as conn:
         for number, tenant in enumerate(TENANTS):
             parts = {"t": tenant, "only": f"only-{tenant}", "serial": f"{number + 1:02x}", "data": Jsonb({})}
-            for statement in (_REGISTRY + _COMMANDS + _ACCESS + ";" + _TRIPS + _MAPS + _TELEMETRY).split(";"):
+            for statement in (_REGISTRY + _COMMANDS + _ACCESS + ";" + _TRIPS + _MAPS + _NOTIFY + _TELEMETRY).split(";"):
                 conn.execute(statement, parts)
         conn.execute("SELECT telemetry.claim_rollups(1000)")
         conn.execute("SELECT telemetry.refresh_rollups()")

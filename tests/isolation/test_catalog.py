@@ -28,6 +28,8 @@ def test_the_catalog_holds_what_these_tests_are_about(owner):
     guarded = {"tenant", "device", "certificate", "device_state", "presence", "device_event", "dead_letter"}
     guarded |= {"user_account", "api_client", "api_client_secret", "api_key", "user_session", "audit_log"}
     guarded |= {"live_ticket", "idempotency", "shadow", "shadow_leaf", "device_label"}
+    guarded |= {"recipient", "subscription", "push_token", "notice", "webhook", "webhook_secret", "delivery"}
+    guarded |= {"tracking_link"}
     guarded |= {"site", "route", "route_stop", "trip", "trip_stop"}
     assert {f"public.{name}" for name in guarded} <= found.keys()
     parts = [name for name, kind in found.items() if kind == "r" and ("position_2" in name or "_chunk" in name)]

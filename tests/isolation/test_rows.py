@@ -18,6 +18,7 @@ READABLE = {
     *("tenant", "device", "certificate", "device_state", "presence", "device_event", "dead_letter", "device_seen"),
     *("presence_span", "shadow", "shadow_leaf", "device_label"),
     *("command_template", "command_batch", "command", "command_lane"),
+    *("recipient", "subscription", "push_token", "notice", "webhook", "webhook_secret", "delivery", "tracking_link"),
     *("site", "route", "route_stop", "trip", "trip_stop"),
     *("user_account", "user_session", "api_client", "api_client_secret", "api_key", "audit_log", "idempotency"),
     *("positions", "metrics", "positions_1m", "positions_1h", "metrics_1m", "metrics_1h"),
