@@ -203,6 +203,19 @@ class MapsSettings(_Group):
     report_days: int = Field(400, ge=31, description="counted calls older than this are dropped")
 
 
+class EtaSettings(_Group):
+    lead_s: float = Field(3600.0, ge=60, le=86_400, description="a trip is followed from so long before its start")
+    late_h: float = Field(12.0, gt=0, le=72, description="a trip that has not begun so long after its start is left")
+    refresh_s: float = Field(1.0, gt=0, le=60, description="a person's change of a trip is seen after this")
+    save_every_s: float = Field(5.0, gt=0, le=300, description="a trip's newest estimate is kept at most this often")
+    age_every_s: float = Field(30.0, ge=1, le=600, description="without a position an estimate is made anew this often")
+    silent_h: float = Field(6.0, gt=0, le=72, description="... until so long after the last one")
+    redraw_every_s: float = Field(60.0, ge=10, description="a trip off its road is given another one this often at most")
+    learn_every_s: float = Field(15.0, gt=0, description="pause between looks for trips that ended")
+    lessons_of_route: int = Field(60, ge=5, le=1000, description="finished trips of a route that are learned from")
+    lessons_of_tenant: int = Field(2000, ge=50, le=20_000, description="the same of all routes of a tenant")
+
+
 class ApiSettings(_Group):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: Port = Field(8080, description="port the API listens on")
@@ -300,6 +313,7 @@ class Settings(BaseSettings):
     commands: CommandsSettings = Field(default_factory=CommandsSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
     maps: MapsSettings = Field(default_factory=MapsSettings)
+    eta: EtaSettings = Field(default_factory=EtaSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)
     live: LiveSettings = Field(default_factory=LiveSettings)

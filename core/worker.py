@@ -33,6 +33,9 @@ _log = structlog.get_logger()
 class Worker:
     """One consumer of `group`. `handlers` decides which streams it reads; events without a handler are acknowledged.
 
+    `on_lease` is told of each stream whose reading begins (True) or is over (False): in between nobody else reads it,
+    but for a reader that was held up for longer than its lease.
+
     A handler that raises is tried again with growing pauses, in order, so the partition waits; after
     `retry_limit` deliveries the entry is kept as a dead letter and the partition goes on.
     """
@@ -45,12 +48,14 @@ class Worker:
         bus: Bus,
         database: Database,
         settings: BusSettings,
+        on_lease: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._group = group
         self._handlers = handlers
         self._bus = bus
         self._database = database
         self._settings = settings
+        self._on_lease = on_lease
         self._consumer = f"{group}-{uuid.uuid4().hex[:8]}"
 
     async def run(self) -> None:
@@ -67,7 +72,8 @@ class Worker:
             while True:
                 try:
                     await self._bus.join(key, self._group)
-                    await self._while_leased(key)
+                    if await self._bus.lease(key, self._group, self._consumer, self._settings.reclaim_after_s):
+                        await self._as_reader(key)
                     silent = False
                 except (BusUnavailable, DatabaseUnavailable) as error:
                     if not silent:
@@ -78,9 +84,17 @@ class Worker:
             with contextlib.suppress(BusUnavailable):
                 await self._bus.release(key, self._group, self._consumer)
 
-    async def _while_leased(self, key: str) -> None:
-        if not await self._bus.lease(key, self._group, self._consumer, self._settings.reclaim_after_s):
+    async def _as_reader(self, key: str) -> None:
+        if self._on_lease is None:
+            await self._while_leased(key)
             return
+        self._on_lease(key, True)
+        try:
+            await self._while_leased(key)
+        finally:
+            self._on_lease(key, False)
+
+    async def _while_leased(self, key: str) -> None:
         wait_ms = int(min(2.0, self._settings.reclaim_after_s / 2) * 1000)
         for delivery in await self._bus.held(key, self._group, self._consumer):
             await self._deliver(delivery)

@@ -36,6 +36,7 @@ SERVICES = (
     Service("broker", "broker", ("milkrun_operator",), "svc-broker"),
     Service("ingest", "ingest", ("milkrun_ingest",), "svc-ingest"),
     Service("shadow", "shadow", ("milkrun_app", "milkrun_operator"), "svc-shadow"),
+    Service(ETA, "eta", ("milkrun_app", "milkrun_operator")),
     Service("commands", "commands", ("milkrun_operator",), "svc-commands"),
     Service("notify", "notify", ("milkrun_app", "milkrun_operator")),
     Service(API, "api", ("milkrun_app", "milkrun_ingest", "milkrun_operator")),

@@ -7,6 +7,7 @@ _EDGES_S = (180.0, 360.0, 600.0, 900.0, 1500.0)
 _CENTRES_S = (90.0, 270.0, 480.0, 750.0, 1200.0, 2000.0)
 STEPS_A_S = 1.0 / 6.0
 _TRIPS = 40
+_MOST_ERRORS = 100  # of a trip and a distance ahead: quantiles of more would be no truer
 _GUESS_TRIPS = 2.0
 # Who is told an arrival time loses about twice as much by a truck before it as by one after it: the quantile to
 # announce is then one third (the newsvendor's rule).
@@ -30,10 +31,11 @@ class Bands:
 
     def learn(self, trip: str, errors: list[tuple[float, float]]) -> None:
         """Take (seconds ahead, standardised error) of a finished trip. Each trip weighs the same, however long."""
-        binned: list[list[float]] = [[] for _ in _CENTRES_S]
-        for ahead, z in errors:
-            binned[bisect.bisect_right(_EDGES_S, ahead)].append(z)
-        for kept, new in zip(self._errors, binned, strict=True):
+        self.take(trip, binned(errors))
+
+    def take(self, trip: str, errors: list[list[float]]) -> None:
+        """Take the errors of a finished trip as `binned` gives them."""
+        for kept, new in zip(self._errors, errors, strict=True):
             if len(new) >= 5:
                 kept.append((trip, new))
         self._refresh()
@@ -62,6 +64,21 @@ class Bands:
             a + share * (b - a) for a, b in zip(self._table[i - 1], self._table[i], strict=True)
         )
         return low, announced, middle, high
+
+
+def binned(errors: list[tuple[float, float]]) -> list[list[float]]:
+    """Standardised errors by how far ahead the arrival was said to be, in order; of very many, an even choice."""
+    bins: list[list[float]] = [[] for _ in _CENTRES_S]
+    for ahead, z in errors:
+        bins[bisect.bisect_right(_EDGES_S, ahead)].append(z)
+    return [_chosen(sorted(each)) for each in bins]
+
+
+def _chosen(in_order: list[float]) -> list[float]:
+    count = len(in_order)
+    if count <= _MOST_ERRORS:
+        return in_order
+    return [in_order[(2 * n + 1) * count // (2 * _MOST_ERRORS)] for n in range(_MOST_ERRORS)]
 
 
 def _quantile(weighted: list[tuple[float, float]], q: float) -> float:

@@ -183,6 +183,8 @@ class Estimator:
         """Seconds until the vehicle moves on along the route, and what lies behind it: driving and service seconds."""
         track, profile, route = self.track, self.profile, self.track.route
         wait, distance, k = 0.0, track.distance, track.next
+        if (away := track.approach_m) is not None:
+            return away * _DETOUR / _DETOUR_MPS, 0.0, 0.0
         if track.is_off_route:
             wait, distance = self._rejoin()
             k = bisect.bisect_right(route.bounds, distance)
@@ -203,6 +205,8 @@ class Estimator:
     def _grounds(self, age: float) -> tuple[Method, str]:
         if age > _AGED_S:
             return Method.AGED, f"no position for {age:.0f} s"
+        if (away := self.track.approach_m) is not None:
+            return Method.DETOUR, f"{away / 1000.0:.1f} km from the first stop, on the way to it"
         if self.track.is_off_route:
             return Method.DETOUR, f"off the route for {self.track.at - self.track.off_since:.0f} s"
         share = self.profile.known_share

@@ -41,12 +41,14 @@ class Fleet:
     Times are epoch seconds of the devices' clocks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, renew_s: float = 0.0) -> None:
+        self._renew_s = renew_s
         self.history = History()
         self.bands = Bands()
         self.paths = Paths()
         self.trips: dict[str, Trip] = {}
         self._stops: dict[str, tuple[Stop, ...]] = {}
+        self._called: dict[str, str] = {}
         self._routes: dict[str, Route] = {}
         self._drawn: dict[str, int] = {}
 
@@ -56,16 +58,20 @@ class Fleet:
         stops: Sequence[Stop],
         shape: Sequence[tuple[float, float]] = (),
         shape_s: Sequence[float] = (),
+        *,
+        called: str | None = None,
     ) -> None:
         """Declare a route by its stops and, where it is known, its road as (latitude, longitude).
 
+        `called`: the route whose starts it learns from and tells of, where `route_id` is one trip's own.
         `shape_s`: driving seconds from the road's beginning to each of its points, where a routing engine told them.
         """
         self._stops[route_id] = tuple(stops)
+        self._called[route_id] = route_id if called is None else called
         self._routes.pop(route_id, None)
         self._drawn.pop(route_id, None)
         if shape:
-            self._routes[route_id] = drawn(route_id, stops, shape, shape_s)
+            self._routes[route_id] = drawn(self._called[route_id], stops, shape, shape_s)
 
     def route(self, route_id: str) -> Route:
         """The snapshot that trips are followed on: the shape, or what was learned of the road so far."""
@@ -73,7 +79,7 @@ class Fleet:
         if route is not None and (route.source == "shape" or self._drawn[route_id] == self.paths.version):
             return route
         self._drawn[route_id] = self.paths.version
-        fresh = assembled(route_id, self._stops[route_id], self.paths.of(self._stops[route_id]))
+        fresh = assembled(self._called[route_id], self._stops[route_id], self.paths.of(self._stops[route_id]))
         if route is None or fresh.stop_at != route.stop_at or fresh.line.along != route.line.along:
             self._routes[route_id] = fresh  # otherwise other routes' roads changed, and trips stay where they are
         return self._routes[route_id]
@@ -135,6 +141,21 @@ class Fleet:
                 due.append((arrival.stop, alert))
         return due
 
+    def redraw(self, trip_id: str, at: float) -> None:
+        """Its route was declared anew: follow it on that from its first fix on. Its alerts are by other stops then."""
+        trip = self.trips[trip_id]
+        route = self.route(trip.route_id)
+        trip.estimator.track = trip.track.on(route)
+        trip.estimator.use(self.history.profile(route, at))
+        trip.profiled_at, trip.learned = at, (self.history.version, self.paths.version)
+
+    def drop(self, trip_id: str) -> None:
+        """Follow this trip no more, and forget the route if it was its own."""
+        trip = self.trips.pop(trip_id, None)
+        if trip is not None and trip.route_id == trip_id:
+            for known in (self._stops, self._called, self._routes, self._drawn):
+                known.pop(trip_id, None)
+
     def finish(self, trip_id: str) -> Trip:
         """End a trip and learn from it."""
         trip = self.trips.pop(trip_id)
@@ -148,7 +169,11 @@ class Fleet:
         self.history.learn(trip_id, track, planned_start)
 
     def calibrate(self, trip_id: str, track: Track, planned_start: float | None = None) -> None:
-        """Measure how wrong the engine would have been on this trip, knowing all but it; the bands follow from that.
+        """Let the bands follow from how wrong the engine would have been on this trip."""
+        self.bands.learn(trip_id, self.errors(trip_id, track, planned_start))
+
+    def errors(self, trip_id: str, track: Track, planned_start: float | None = None) -> list[tuple[float, float]]:
+        """How wrong the engine would have been on this trip, knowing all but it: (seconds ahead, standardised error).
 
         A replay rather than a record of what was said, so that neither a crash nor the order of arrival changes it.
         """
@@ -169,11 +194,13 @@ class Fleet:
                 reached = track.crossed[track.route.arrivals[arrival.stop]]
                 if reached > at and arrival.eta - at < _FAR_S:
                     errors.append((arrival.eta - at, (reached - arrival.eta) / (arrival.p90 - arrival.eta)))
-        self.bands.learn(trip_id, errors)
+        return errors
 
     def _renew(self, trip: Trip, now: float) -> None:
         learned = (self.history.version, self.paths.version)
-        if learned == trip.learned and now - trip.profiled_at < _PROFILE_AGE_S:
+        age = now - trip.profiled_at
+        # With many trips under way each that ends would have all the others' profiles made anew at once.
+        if age < (self._renew_s if learned != trip.learned else _PROFILE_AGE_S):
             return
         route = self.route(trip.route_id)
         if route is not trip.track.route:

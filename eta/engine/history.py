@@ -29,6 +29,23 @@ class Sample(NamedTuple):
     seconds: float
 
 
+class Lesson(NamedTuple):
+    """What one finished trip teaches of durations: all that `History` wants to know of it."""
+
+    trip: str
+    route: str
+    at: float
+    """of its first fix"""
+    lon: float
+    """of its first stop: tells the hour"""
+    cells: list[tuple[CellKey, float]]
+    pace: float | None
+    """log of driven over guessed seconds"""
+    start: float | None
+    """seconds by which it left after its planned start"""
+    idle: tuple[float, float]
+
+
 class When(NamedTuple):
     """A trip's place in time: for the likeness of two trips."""
 
@@ -84,30 +101,29 @@ class History:
 
     def learn(self, trip: str, track: Track, planned_start: float | None) -> None:
         """Take the durations of a finished trip."""
-        route = track.route
-        if trip in self._whens or not len(track):
+        if trip not in self._whens and len(track):
+            self.take(lesson(trip, track, planned_start))
+
+    def take(self, lesson: Lesson) -> None:
+        """Take what a finished trip taught, once."""
+        trip = lesson.trip
+        if trip in self._whens:
             return
         self.version += 1
-        self._whens[trip] = when(track.first_at, route.stops[0].lon)
-        driven = guessed = 0.0
-        for k, seconds in durations(track):
-            key = route.keys[k]
+        self._whens[trip] = when(lesson.at, lesson.lon)
+        for key, seconds in lesson.cells:
             samples = self._cells.setdefault(key, [])
             samples.append(Sample(trip, seconds))
             del samples[:-_KEEP]
             if not key[1]:
                 self._services.append(samples[-1])
-            else:
-                driven += min(seconds, 3.0 * route.priors_s[k] + _PLAIN_S)
-                guessed += route.priors_s[k]
-        if guessed > 300.0:
-            self._pace[trip] = math.log(max(driven, 1.0) / guessed)
-        left = track.crossed[1] if len(track.crossed) > 1 else math.nan
-        if planned_start is not None and not math.isnan(left):
-            starts = self._starts.setdefault(route.route_id, [])
-            starts.append(Sample(trip, left - planned_start))
+        if lesson.pace is not None:
+            self._pace[trip] = lesson.pace
+        if lesson.start is not None:
+            starts = self._starts.setdefault(lesson.route, [])
+            starts.append(Sample(trip, lesson.start))
             del starts[:-_KEEP]
-        self._idle[trip] = _idle(track)
+        self._idle[trip] = lesson.idle
         if len(self._whens) > _KEEP_TRIPS:
             oldest = next(iter(self._whens))
             for known in (self._whens, self._pace, self._idle):
@@ -159,6 +175,30 @@ class History:
     def _usual_service(self, weights: dict[str, float]) -> float | None:
         seen = [service.seconds for service in self._services if service.trip in weights]
         return sorted(seen)[len(seen) // 2] if len(seen) >= 5 else None
+
+
+def lesson(trip: str, track: Track, planned_start: float | None) -> Lesson:
+    """What a finished trip teaches; the track has one fix at least."""
+    route = track.route
+    driven = guessed = 0.0
+    cells = []
+    for k, seconds in durations(track):
+        key = route.keys[k]
+        cells.append((key, seconds))
+        if key[1]:
+            driven += min(seconds, 3.0 * route.priors_s[k] + _PLAIN_S)
+            guessed += route.priors_s[k]
+    left = track.crossed[1] if len(track.crossed) > 1 else math.nan
+    return Lesson(
+        trip,
+        route.route_id,
+        track.first_at,
+        route.stops[0].lon,
+        cells,
+        math.log(max(driven, 1.0) / guessed) if guessed > 300.0 else None,
+        None if planned_start is None or math.isnan(left) else left - planned_start,
+        _idle(track),
+    )
 
 
 def durations(track: Track) -> Iterable[tuple[int, float]]:

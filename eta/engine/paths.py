@@ -22,26 +22,40 @@ class Paths:
     def of(self, stops: Sequence[Stop]) -> list[Path | None]:
         return [self._paths.get((a.stop_id, b.stop_id)) for a, b in pairwise(stops)]
 
-    def learn(self, track: Track) -> None:
-        """Keep the legs this trip shows better than any before."""
-        stops = track.route.stops
-        passes = list(_passes(track))
-        fixes = track.fixes()
-        plane = track.route.plane
-        for (a, b), (start, end) in zip(pairwise(stops), pairwise(passes), strict=True):
-            if start is None or end is None or end[0] <= start[0]:
-                continue
-            points = [start[1]]
-            for at, x, y in fixes:
-                if start[0] < at < end[0] and math.dist(points[-1], (x, y)) >= _STEP_M:
-                    points.append((x, y))
-            points.append(end[1])
-            spacing = max(math.dist(p, q) for p, q in pairwise(points))
-            known = self._paths.get((a.stop_id, b.stop_id))
-            if known is None or spacing < _BETTER * known.spacing_m:
-                degrees = tuple(plane.degrees(x, y) for x, y in points)
-                self._paths[a.stop_id, b.stop_id] = Path(degrees, spacing)
-                self.version += 1
+    def learn(self, track: Track) -> list[tuple[str, str, Path]]:
+        """Keep the legs this trip shows better than any before, and tell which these are."""
+        return [(start, end, path) for start, end, path in legs(track) if self.take(start, end, path)]
+
+    def take(self, start: str, end: str, path: Path) -> bool:
+        """Keep the road of one leg if it is clearly better than the one there is."""
+        known = self._paths.get((start, end))
+        if known is not None and path.spacing_m >= _BETTER * known.spacing_m:
+            return False
+        self.put(start, end, path)
+        return True
+
+    def put(self, start: str, end: str, path: Path) -> None:
+        """Take this one, whatever there is."""
+        self._paths[start, end] = path
+        self.version += 1
+
+
+def legs(track: Track) -> Iterable[tuple[str, str, Path]]:
+    """The road of each leg that a trip shows."""
+    stops = track.route.stops
+    passes = list(_passes(track))
+    fixes = track.fixes()
+    plane = track.route.plane
+    for (a, b), (start, end) in zip(pairwise(stops), pairwise(passes), strict=True):
+        if start is None or end is None or end[0] <= start[0]:
+            continue
+        points = [start[1]]
+        for at, x, y in fixes:
+            if start[0] < at < end[0] and math.dist(points[-1], (x, y)) >= _STEP_M:
+                points.append((x, y))
+        points.append(end[1])
+        spacing = max(math.dist(p, q) for p, q in pairwise(points))
+        yield a.stop_id, b.stop_id, Path(tuple(plane.degrees(x, y) for x, y in points), spacing)
 
 
 def _passes(track: Track) -> Iterable[tuple[float, tuple[float, float]] | None]:

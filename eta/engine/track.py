@@ -17,6 +17,7 @@ _BACK_M = 60.0  # a fix may fall behind the progress by this much and still be r
 _REACH_MPS = 40.0  # nothing on wheels gets further along a route
 _REACH_M = 150.0
 _STILL_M = 20.0  # positions within this are one place: GPS wanders while a vehicle stands
+_APPROACH_M = 500.0  # a truck that is still further from the first stop is on its way to it, and not there
 _OFF_ROUTE_S = 15.0
 _OFF_ROUTE_FIXES = 2
 _WAKES = 2.5  # silence longer than this many usual intervals is a device that sleeps while it stands
@@ -98,6 +99,14 @@ class Track:
     @property
     def is_off_route(self) -> bool:
         return self.off_fixes >= _OFF_ROUTE_FIXES and self.at - self.off_since >= _OFF_ROUTE_S
+
+    @property
+    def approach_m(self) -> float | None:
+        """Metres to the first stop, as the crow flies, of a truck that is far from it and has been nowhere else yet."""
+        if self.next > 0 or self.off_fixes == 0:
+            return None
+        away = math.dist((self.x, self.y), self.route.stop_xy[0])
+        return away if away > _APPROACH_M else None
 
     @property
     def standing_s(self) -> float:
@@ -203,7 +212,7 @@ class Track:
         self.at = self.first_at = self.still_since = at
         self.x = self.still_x = x
         self.y = self.still_y = y
-        if off > grade.tolerance_m:
+        if off > min(grade.tolerance_m, _APPROACH_M if place <= 0.0 else math.inf):
             self.off_since, self.off_fixes = at, 1
             return
         self.last_on_at = at
@@ -237,6 +246,8 @@ class Track:
             cost = square * trust[0] + (leap if leap > 0.0 else -leap) * trust[1] + trust[3]
             if cost < best:
                 best, found, near, grade = cost, place, square, trust
+        if found <= 0.0 and near > _APPROACH_M * _APPROACH_M:
+            return found, False  # before the beginning, where no road is known that one could be off
         return found, near <= grade[2] * grade[2]
 
     def _at_stop(self, x: float, y: float) -> bool:

@@ -90,7 +90,7 @@ class Visits:
                     self._inside.pop(i, None)
                     self._enter(i, StopState.SERVED, gone, events)
             elif state is StopState.AHEAD and i in self._inside and progress_m > self.route.stop_at[i]:
-                self.arrived_at[i] = self._inside.pop(i)
+                self.arrived_at[i], self.departed_at[i] = self._inside.pop(i), at
                 self._enter(i, StopState.PASSED, at, events)
             else:
                 self._inside.pop(i, None)

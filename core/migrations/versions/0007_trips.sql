@@ -202,7 +202,7 @@ CREATE TABLE trip_lesson (
     lesson_id bigint GENERATED ALWAYS AS IDENTITY,
     trip_id   text COLLATE "C" NOT NULL,
     route_id  text COLLATE "C" NOT NULL DEFAULT '',
-    lesson    bytea NOT NULL,       -- MessagePack: durations of cells, services, start, errors of the estimates
+    lesson    bytea NOT NULL,       -- MessagePack: durations of cells, start, errors of the estimates; empty once forgotten
     learned_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, lesson_id),
     UNIQUE (tenant_id, trip_id),
@@ -242,7 +242,7 @@ BEGIN
 END $$;
 
 GRANT SELECT, INSERT, UPDATE ON trip_estimate, trip_road, leg_road TO milkrun_app;
-GRANT SELECT, INSERT, DELETE ON trip_lesson TO milkrun_app;
+GRANT SELECT, INSERT, UPDATE ON trip_lesson TO milkrun_app;
 GRANT SELECT, INSERT ON trip_alert TO milkrun_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON trip_estimate, trip_alert, trip_road, trip_lesson, leg_road TO milkrun_operator;
 

@@ -1,0 +1,50 @@
+"""Builds the arrival-time process and runs it until it is told to stop. What it holds in memory follows from what is kept."""
+
+from core.bus import Bus
+from core.clock import utc_now
+from core.db import Database
+from core.metrics import READY
+from core.settings import Settings
+from core.worker import Worker, until_stopped
+from eta.live.announce import Announcer
+from eta.live.handlers import Follower
+from eta.live.learner import Learner
+from eta.routing.process import opened
+from eta.trips.recurring import RecurringTrips
+from eta.trips.service import TripService
+
+GROUP = "eta"
+
+
+async def run(settings: Settings) -> None:
+    """Follow the trips of the partitions that are ours, raise their alerts, learn, and plan the days ahead."""
+    database = settings.database
+    timeout_s = database.statement_timeout_s
+    tenants = Database(database.app_url, pool_size=database.pool_size, statement_timeout_s=timeout_s)
+    everyone = Database(database.operator_url, pool_size=4, statement_timeout_s=timeout_s)
+    bus = Bus(settings.redis, settings.bus)
+    async with tenants, everyone, opened(everyone, settings.maps, utc_now) as ladder:
+        follower = Follower(
+            database=tenants, everyone=everyone, bus=bus, drawer=ladder, settings=settings.eta, clock=utc_now
+        )
+        announcer = Announcer(database=tenants, clock=utc_now)
+        learner = Learner(database=tenants, everyone=everyone, settings=settings.eta, clock=utc_now)
+        plans = RecurringTrips(
+            operator=everyone, trips=TripService(database=tenants, clock=utc_now), clock=utc_now
+        )
+        worker = Worker(
+            group=GROUP,
+            handlers={**follower.handlers(), **announcer.handlers()},
+            bus=bus,
+            database=everyone,
+            settings=settings.bus,
+            on_lease=follower.on_lease,
+        )
+        try:
+            # Before the first fix is heard, so that none passes by as nobody's.
+            await follower.watch.look()
+            READY.set(1)
+            await until_stopped(worker.run(), follower.run(), learner.run(), plans.run())
+        finally:
+            READY.set(0)
+            await bus.close()
