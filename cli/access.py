@@ -29,10 +29,10 @@ from core.db import Database
 from core.tenancy import tenant_id
 
 user_app = typer.Typer(
-    help="People who sign in: add, list, disable, set-password.", no_args_is_help=True, add_completion=False
+    help="People who sign in: add, list, disable, enable, set-password.", no_args_is_help=True, add_completion=False
 )
 client_app = typer.Typer(
-    help="Programs that use the API: add, list, disable, rotate.", no_args_is_help=True, add_completion=False
+    help="Programs that use the API: add, list, disable, enable, rotate.", no_args_is_help=True, add_completion=False
 )
 keys_app = typer.Typer(help="Keys that sign access tokens: list, rotate.", no_args_is_help=True, add_completion=False)
 
@@ -99,13 +99,15 @@ def disable_user(
     who: OwnedArgument, operator: OperatorOption = False, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Let a user sign in no more; ends his sessions. WHICH is his address or id."""
-    owner, which = _owned(who, "EMAIL", is_operator=operator)
+    _turn_user(who, Status.DISABLED, operator, data, as_json)
 
-    async def disable(service: IdentityService) -> User:
-        user = await _user(service, owner, which)
-        return await service.accounts.change(_me(), USERS, owner, user.id, Change(status=Status.DISABLED))
 
-    _tell(_run(data, disable), as_json)
+@user_app.command("enable")
+def enable_user(
+    who: OwnedArgument, operator: OperatorOption = False, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Let a disabled user sign in again, with the password he had. WHICH is his address or id."""
+    _turn_user(who, Status.ACTIVE, operator, data, as_json)
 
 
 @user_app.command("set-password")
@@ -172,9 +174,15 @@ def disable_client(
     what: OwnedArgument, operator: OperatorOption = False, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Give a client no more tokens; those it has are void. WHICH is its id."""
-    owner, which = _owned(what, "CLIENT", is_operator=operator)
-    change = Change(status=Status.DISABLED)
-    _tell(_run(data, lambda service: service.accounts.change(_me(), CLIENTS, owner, which, change)), as_json)
+    _turn_client(what, Status.DISABLED, operator, data, as_json)
+
+
+@client_app.command("enable")
+def enable_client(
+    what: OwnedArgument, operator: OperatorOption = False, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Give a disabled client tokens again, for the secret it had. WHICH is its id."""
+    _turn_client(what, Status.ACTIVE, operator, data, as_json)
 
 
 @client_app.command("rotate")
@@ -296,6 +304,22 @@ async def _user(service: IdentityService, owner: Owner, which: str) -> User:
     if not found:
         raise UserNotFound(f"there is no user {which[:80]!r}")
     return found[0]
+
+
+def _turn_user(who: list[str], status: Status, is_operator: bool, data: Path | None, as_json: bool) -> None:
+    owner, which = _owned(who, "EMAIL", is_operator=is_operator)
+
+    async def turn(service: IdentityService) -> User:
+        user = await _user(service, owner, which)
+        return await service.accounts.change(_me(), USERS, owner, user.id, Change(status=status))
+
+    _tell(_run(data, turn), as_json)
+
+
+def _turn_client(what: list[str], status: Status, is_operator: bool, data: Path | None, as_json: bool) -> None:
+    owner, which = _owned(what, "CLIENT", is_operator=is_operator)
+    change = Change(status=status)
+    _tell(_run(data, lambda service: service.accounts.change(_me(), CLIENTS, owner, which, change)), as_json)
 
 
 def _tell(account: Account, as_json: bool) -> None:

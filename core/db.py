@@ -20,6 +20,8 @@ from core.errors import Unavailable
 from core.tenancy import TenantId
 
 _PATIENCE_S = 10.0
+_SUSPECT_AFTER_S = 1.5
+_PROBE_S = 1.0
 
 Connection = AsyncConnection[DictRow]
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -83,6 +85,7 @@ class Database:
         self._where = redact(url)
         self._tenant_most = tenant_most
         self._turns: WeakValueDictionary[TenantId, asyncio.Semaphore] = WeakValueDictionary()
+        self._held = 0
 
     async def __aenter__(self) -> Self:
         await self._pool.open()
@@ -139,10 +142,37 @@ class Database:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         try:
-            async with self._pool.connection() as conn, conn.transaction():
-                yield conn
+            conn = await self._take()
+            self._held += 1
+            try:
+                async with conn, conn.transaction():
+                    yield conn
+            finally:
+                self._held -= 1
+                await self._pool.putconn(conn)
         except (PoolTimeout, OperationalError) as error:
             raise DatabaseUnavailable(f"{self._where} does not answer: {error}") from error
+
+    async def _take(self) -> Connection:
+        """A connection of the pool. One that is busy is waited for; a server that is away soon is not.
+
+        Raises PoolTimeout, OperationalError.
+        """
+        suspect_after_s = min(_SUSPECT_AFTER_S, _PATIENCE_S)
+        try:
+            return await self._pool.getconn(suspect_after_s)
+        except PoolTimeout:
+            if self._held == 0:
+                await self._probe()
+            return await self._pool.getconn(_PATIENCE_S - suspect_after_s)
+
+    async def _probe(self) -> None:
+        """Nobody holds a connection and yet none is free: see whether the server is there. Raises OperationalError."""
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await (await AsyncConnection.connect(self._url, application_name="milkrun")).close()
+        except TimeoutError as error:
+            raise OperationalError("it takes no connection") from error
 
 
 def redact(url: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from prometheus_client import Counter
 from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.access import Principal
 from api.http.errors import TooMany
@@ -44,6 +45,12 @@ class Limits:
         bucket = Bucket(f"{_PREFIX}address:{host}", self._settings.address_rate, self._settings.address_burst)
         await self._take(connection, ["address"], [bucket])
 
+    async def stray(self, connection: HTTPConnection) -> None:
+        """Count a request for what is not there, apart from those that sign in from the same place. Raises TooMany."""
+        host = connection.client.host if connection.client else ""
+        bucket = Bucket(f"{_PREFIX}stray:{host}", self._settings.address_rate, self._settings.address_burst)
+        await self._take(connection, ["address"], [bucket])
+
     async def _take(self, connection: HTTPConnection, names: Sequence[str], buckets: Sequence[Bucket]) -> None:
         taken = await self._limiter.take(buckets)
         if not taken.levels:
@@ -58,6 +65,19 @@ class Limits:
                 f"{taken.wait_s:.2f} s",
                 retry_after_s=taken.wait_s,
             )
+
+
+class Strays:
+    """Around what answers where no route is: whoever searches for doors is counted, as nobody has asked his name."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._limits.stray(HTTPConnection(scope))
+        await self._app(scope, receive, send)
 
 
 def _headers(names: Sequence[str], buckets: Sequence[Bucket], taken: Taken) -> dict[str, str]:

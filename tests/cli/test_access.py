@@ -94,6 +94,9 @@ async def test_a_user_is_added_listed_given_a_password_and_disabled(milkrun: Mil
     async with _identity(database) as service:
         await service.logins.login("bob@example.com", other, None, ip="192.0.2.1")
         rows = await service.accounts.audit_log(owner_of(tenant_id("acme")), AuditFilter(actor="cli:jo"), limit=9)
+    milkrun("user", "enable", "acme", "ann@example.com")
+    async with _identity(database) as service:
+        await service.logins.login("ann@example.com", generated, None, ip="192.0.2.1")
     assert [(row.actor_kind, row.action) for row in rows] == [
         ("cli", "user.changed"),
         ("cli", "user.password_set"),
@@ -134,6 +137,9 @@ async def test_a_client_is_added_rotated_and_disabled(milkrun: Milkrun, database
     milkrun("client", "disable", "acme", made["client_id"])
     async with _identity(database) as service:
         assert await service.by_secret(made["client_id"], last) is None
+    assert "active" in milkrun("client", "enable", "acme", made["client_id"]).stdout
+    async with _identity(database) as service:
+        assert await service.by_secret(made["client_id"], last)
 
 
 def test_keys_rotate_and_are_listed(milkrun: Milkrun, tmp_path: Path):

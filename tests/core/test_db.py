@@ -2,7 +2,9 @@
 
 import ast
 import asyncio
+import contextlib
 import random
+import time
 from pathlib import Path
 
 import psycopg
@@ -202,3 +204,46 @@ async def test_whoever_waits_for_his_tenants_turn_too_long_is_told(filled, monke
                 await seen(db, ACME)
             assert await seen(db, GLOBEX) == {GLOBEX}
         assert await seen(db, ACME) == {ACME}
+
+
+async def test_a_server_that_is_away_is_told_within_seconds_and_taken_back_when_it_returns(filled, free_port):
+    port = free_port()
+    url = f"postgresql://milkrun_app@127.0.0.1:{port}/milkrun"
+    async with Database(url) as db:
+        began = time.monotonic()
+        answers = await asyncio.gather(*(seen(db, ACME) for _ in range(20)), return_exceptions=True)
+        assert all(isinstance(answer, DatabaseUnavailable) for answer in answers)
+        assert time.monotonic() - began < 3.0 + 2.0, "all of them at once, on a slow machine too"
+    async with Database(filled.app) as db:
+        assert await seen(db, ACME) == {ACME}
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_away_too():
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Database(f"postgresql://milkrun_app@127.0.0.1:{port}/milkrun") as db:
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="takes no connection"):
+            await seen(db, ACME)
+        assert time.monotonic() - began < 3.0 + 2.0
+
+
+async def test_a_pool_that_is_busy_is_waited_for_however_long_that_is_suspicious(filled, monkeypatch):
+    monkeypatch.setattr("core.db._SUSPECT_AFTER_S", 0.05)
+    async with Database(filled.app, pool_size=1) as db:
+        holding = asyncio.Event()
+
+        async def hold() -> None:
+            async with db.tenant(GLOBEX):
+                holding.set()
+                await asyncio.sleep(0.6)
+
+        task = asyncio.create_task(hold())
+        await holding.wait()
+        assert await asyncio.gather(*(seen(db, ACME) for _ in range(5))) == [{ACME}] * 5
+        await task

@@ -84,6 +84,16 @@ async def test_who_is_not_signed_in_is_limited_by_his_address_and_so_is_guessing
             assert (await client.get("/v1/churns")).status_code == 200
 
 
+async def test_whoever_looks_for_what_is_not_there_is_limited_and_signing_in_from_there_is_not(api_settings: Settings):
+    async with served(limited(api_settings, address_burst=3)) as kernel, kernel.anybody() as nobody:
+        answers = [await nobody.get(f"/v1/{n}.php") for n in range(3)]
+        answers += [await nobody.post("/admin"), await nobody.get("/v1/backup.zip")]
+        assert [answer.status_code for answer in answers] == [404, 404, 404, 429, 429]
+        assert answers[0].headers["ratelimit"] == '"address";r=2;t=100'
+        assert answers[-1].json()["code"] == "rate_limited"
+        assert (await nobody.get("/v1/long")).status_code == 200
+
+
 async def test_an_address_cannot_be_made_up(api_settings: Settings):
     async with served(limited(api_settings, address_burst=2)) as kernel, kernel.anybody() as nobody:
         answers = [await nobody.get("/v1/long", headers={"X-Forwarded-For": f"192.0.2.{n}"}) for n in range(4)]
