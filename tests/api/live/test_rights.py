@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import httpx
 import pytest
@@ -13,6 +13,9 @@ from api.access import ROLE_SCOPES, Principal, Role, Scope, Session
 from api.live import websocket
 from core.settings import LiveSettings, Settings
 from core.tenancy import tenant_id
+from eta.sites.model import SiteFacts
+from eta.trips.model import StopState
+from eta.trips.service import NewTrip, WantedStop
 from tests.api.live.wire import Live
 
 
@@ -261,27 +264,25 @@ async def test_connections_of_one_and_of_all_are_limited(api):
         await live.close()
 
 
-class OneTruck:
-    """A site view by hand, until trips exist."""
-
-    def __init__(self) -> None:
-        self.now: frozenset[str] = frozenset()
-
-    async def devices(self, tenant, sites):
-        assert (tenant, sites) == ("acme", frozenset({"farm-1"}))
-        return self.now
-
-
-async def test_a_site_sees_the_truck_that_is_on_its_way_and_no_other(api, fleet, monkeypatch):
-    view = OneTruck()
-    monkeypatch.setattr(api.services.live.hub._sight, "site_view", view)
-    await fleet.add("truck-1", "truck-2")
+def farmer(api) -> str:
     token = api.tokens.of("acme", Role.SITE)
     api.tokens.known[token] = dataclasses.replace(api.tokens.known[token], sites=frozenset({"farm-1"}))
-    live = await Live.open(api, token)
+    return token
+
+
+async def test_a_site_sees_the_truck_that_is_on_its_way_and_no_other(api, fleet):
+    await fleet.add("truck-1", "truck-2")
+    acme, trips = tenant_id("acme"), api.services.trips
+    for number in (1, 2):
+        await api.services.places.add_site(acme, SiteFacts(name="Farm", code=f"farm-{number}", lat=47.0, lon=9.5))
+    stops, day = [WantedStop(site="farm-2"), WantedStop(site="farm-1")], date(2026, 8, 3)
+    trip = await trips.add(acme, NewTrip(day=day, stops=stops, device="truck-1"))
+    other = await trips.add(acme, NewTrip(day=day, stops=stops[:1], device="truck-2"))
+    await trips.start(acme, other.id)
+    live = await Live.open(api, farmer(api))
     first = await live.subscribe()
     assert first["snapshot"] == []
-    view.now = frozenset({"truck-1"})
+    await trips.start(acme, trip.id)
     again = await live.until("subscribed")
     assert (again["recovered"], again["reason"]) == (False, "rights")
     assert [line["device"] for line in again["snapshot"]] == ["truck-1"]
@@ -292,14 +293,14 @@ async def test_a_site_sees_the_truck_that_is_on_its_way_and_no_other(api, fleet,
     place = {"epoch": first["epoch"], "offset": first["offset"]}
     asked = await live.subscribe(filter={"devices": ["truck-2"]}, **place)
     assert (asked["snapshot"], asked["recovered"], asked["reason"]) == ([], False, "rights")
-    view.now = frozenset()
+    await trips.change_stop(acme, trip.id, trip.stops[1].id, state=StopState.SERVED)
     assert (await live.subscribe())["snapshot"] == []
     await live.close()
 
 
-async def test_until_there_are_trips_a_site_sees_nothing(api, fleet):
+async def test_while_no_trip_is_on_its_way_a_site_sees_nothing(api, fleet):
     await fleet.add("truck-1")
-    live = await Live.open(api, api.tokens.of("acme", Role.SITE))
+    live = await Live.open(api, farmer(api))
     assert (await live.subscribe())["snapshot"] == []
     await fleet.move("truck-1")
     await live.send(type="ping", at=7)

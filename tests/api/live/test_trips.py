@@ -104,25 +104,9 @@ def alert(site: int) -> AlertRaised:
     )
 
 
-class OneTrip:
-    """A site view by hand."""
-
-    def __init__(self) -> None:
-        self.is_coming = False
-
-    async def devices(self, tenant, sites):
-        return frozenset({"truck-1"} if self.is_coming else ())
-
-    async def trips(self, tenant, sites):
-        assert (tenant, sites) == ("acme", frozenset({"site_00000002"}))
-        return frozenset({TRIP} if self.is_coming else ())
-
-
-@pytest.fixture
-def view(api, monkeypatch) -> OneTrip:
-    found = OneTrip()
-    monkeypatch.setattr(api.services.live.hub._sight, "site_view", found)
-    return found
+async def second_stop(fleet, state: str) -> None:
+    """Its state: while it is planned, the trip is on its way there."""
+    await fleet.conn.execute("UPDATE trip_stop SET state = %s WHERE stop_id = 'stop_00000002'", (state,))
 
 
 def farmer(api) -> str:
@@ -175,7 +159,7 @@ async def test_a_trip_that_is_not_there_is_refused(api, fleet, trip, channel):
     live = await Live.open(api, api.tokens.of("acme", Role.VIEWER))
     await live.send(type="subscribe", channel=channel)
     error = await live.until("error")
-    assert (error["code"], error["id"] if "id" in error else None) == ("trip_not_found", None)
+    assert (error["code"], error.get("id")) == ("trip_not_found", None)
     await live.close()
 
 
@@ -208,11 +192,12 @@ async def test_each_channel_needs_the_scope_of_what_it_tells(api, fleet, trip):
         assert await live.closed() == 4003
 
 
-async def test_a_site_follows_a_trip_while_it_comes_and_sees_its_own_stop_alone(api, fleet, trip, view):
+async def test_a_site_follows_a_trip_while_it_comes_and_sees_its_own_stop_alone(api, fleet, trip):
+    await second_stop(fleet, "skipped")
     live = await Live.open(api, farmer(api))
     await live.send(type="subscribe", channel=trip)
     assert (await live.until("error"))["code"] == "trip_not_found"
-    view.is_coming = True
+    await second_stop(fleet, "planned")
     (line,) = (await live.subscribe(trip))["snapshot"]
     assert [(stop["site"], stop["before"]) for stop in line["stops"]] == [("site_00000002", 1)]
     assert [each["site"] for each in line["estimate"]["arrivals"]] == ["site_00000002"]
@@ -223,7 +208,7 @@ async def test_a_site_follows_a_trip_while_it_comes_and_sees_its_own_stop_alone(
     assert {event["type"] for event in told} == {"stop", "arrivals"}
     assert "site_00000001" not in str(told)
     assert "stop_00000001" not in str(told)
-    view.is_coming = False
+    await second_stop(fleet, "served")
     over = await live.until("subscribed")
     assert (over["reason"], over["snapshot"]) == ("rights", [])
     await fleet.publish(estimated(101, 201, made_at=2))
@@ -232,7 +217,7 @@ async def test_a_site_follows_a_trip_while_it_comes_and_sees_its_own_stop_alone(
     await live.close()
 
 
-async def test_a_site_hears_of_its_own_alerts_and_of_no_command(api, fleet, trip, view):
+async def test_a_site_hears_of_its_own_alerts_and_of_no_command(api, fleet, trip):
     live = await Live.open(api, farmer(api))
     await live.subscribe("alerts")
     await fleet.publish(alert(1))
