@@ -15,6 +15,7 @@ from api.http.bodies import Bodies
 from api.http.entrance import Entrance
 from api.http.etags import Conditional
 from api.http.idempotency import Idempotent
+from api.http.limits import Strays
 from api.http.security import declared
 from api.identity import routes as identity
 from api.live import sse, websocket
@@ -44,7 +45,7 @@ _ACCEPTED = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "M
 def create_app(services: Services, routers: Sequence[APIRouter] = ROUTERS) -> FastAPI:
     app = bare_app(routers)
     app.state.services = services
-    app.router.default = Pages(services.settings, not_found=app.router.default)
+    app.router.default = Pages(services.settings, not_found=Strays(app.router.default, services.limits))
     _add_layers(app, services.settings)
     return app
 
