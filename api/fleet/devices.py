@@ -26,6 +26,8 @@ from api.http.etags import Expected, Tagged, etag
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode, page
 from api.http.security import Caller, DeviceNotFound, needs
 from api.http.strict import StrictRoute
+from api.search import language
+from api.search import store as searched
 from api.services import Given, Services
 from core.tenancy import Thing
 from provisioning import model
@@ -37,6 +39,14 @@ router = APIRouter(tags=["devices"], route_class=StrictRoute)
 Reader = Annotated[Caller, needs(Scope.DEVICES_READ)]
 Writer = Annotated[Caller, needs(Scope.DEVICES_WRITE)]
 Serial = Annotated[str, Path(max_length=128, description="Hexadecimal, as the list of certificates has it")]
+Where = Annotated[
+    str | None,
+    Query(
+        max_length=language.MOST_CHARS,
+        description="Only those this search finds; docs/search.md has its language",
+        examples=["reported.fuel_pct < 20 and online = true and near(47.14, 9.52, 5000)"],
+    ),
+]
 _CHANGE = problems.responses(409)
 
 
@@ -50,16 +60,18 @@ async def list_devices(
     online: Online = None,
     certificate: Annotated[CertificateState | None, Query(description="Only those whose certificate is so")] = None,
     q: Annotated[str | None, Query(min_length=1, max_length=100, description="Part of the id or of a label")] = None,
+    where: Where = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Page[DeviceBody]:
-    """By id, with presence, last position and certificate."""
+    """By id, with presence, last position and certificate. 422 `invalid_where` says at which position."""
     (after,) = decode(cursor, str) or ("",)
     seen = await in_sight(services, caller)
     wanted = Wanted(only=None if seen is None else sorted(seen), status=status, labels=labels_of(label), online=online)
     search = _search(services, type_=type_, certificate=certificate, q=q)
+    clause = None if where is None else searched.clause(language.parse(where), services.clock())
     async with services.app.tenant(caller.tenant) as tx:
-        rows = await store.devices(tx, wanted, search, after=after, limit=limit + 1)
+        rows = await store.devices(tx, wanted, search, where=clause, after=after, limit=limit + 1)
     return page(rows, limit, key=lambda row: (row["device_id"],), item=lambda row: forms.device(row, caller.tenant))
 
 

@@ -22,6 +22,7 @@ WITH page AS (
       AND (%(search)s::text IS NULL OR strpos(lower(d.device_id), lower(%(search)s)) > 0
            OR EXISTS (SELECT FROM jsonb_each_text(d.labels) AS l WHERE strpos(lower(l.value), lower(%(search)s)) > 0))
       AND (%(certificate)s::text IS NULL OR coalesce(c.state, 'none') = %(certificate)s)
+      AND /* where */ true
     ORDER BY d.device_id
     LIMIT %(limit)s
 )

@@ -7,10 +7,12 @@ from datetime import datetime
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from api.search.store import Clause
 from core import sql
 from core.db import TenantTx
 
 _SQL = sql.load("api.fleet")
+_WHERE = "/* where */ true"
 
 type Area = tuple[float, float, float, float]
 """West, south, east, north in degrees; west may lie east of east, across the 180th meridian."""
@@ -54,9 +56,11 @@ class Positions:
     next: str | None
 
 
-async def devices(tx: TenantTx, wanted: Wanted, search: Search, *, after: str = "", limit: int) -> list[DictRow]:
+async def devices(
+    tx: TenantTx, wanted: Wanted, search: Search, *, where: Clause | None = None, after: str = "", limit: int
+) -> list[DictRow]:
     """Lines of the registry by name, those after the name `after`."""
-    more = {
+    more: dict[str, object] = {
         "type": search.type,
         "certificate": search.certificate,
         "search": search.search,
@@ -65,7 +69,10 @@ async def devices(tx: TenantTx, wanted: Wanted, search: Search, *, after: str = 
         "after": after,
         "limit": limit,
     }
-    return await tx.all(_SQL["devices"], wanted.params(tx) | more)
+    query = _SQL["devices"]
+    if where is not None:
+        query, more = query.replace(_WHERE, where.text), more | where.params
+    return await tx.all(query, wanted.params(tx) | more)
 
 
 async def positions(
