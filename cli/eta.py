@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from eta.accuracy.figures import Report
 from eta.backtest import dataset, output
-from eta.backtest.report import Report, report
+from eta.backtest.report import report
 from eta.backtest.run import Protocol, play
 
 eta_app = typer.Typer(help="Arrival times: backtest.", no_args_is_help=True, add_completion=False)

@@ -173,9 +173,13 @@ class NotifySettings(_Group):
         [], description="networks a webhook may reach although they are not public (JSON list)"
     )
     webhook_disable_days: float = Field(5.0, gt=0, description="a webhook that fails for so long is disabled")
-    webhook_overlap_hours: float = Field(24.0, ge=0, description="after a rotation the old secret signs along this long")
+    webhook_overlap_hours: float = Field(
+        24.0, ge=0, description="after a rotation the old secret signs along this long"
+    )
     webhooks_per_tenant: int = Field(20, ge=1, le=1000, description="webhooks of one tenant")
-    link_key_file: Path = Field(Path("links.key"), description="keys that sign tracking links; made where it is missing")
+    link_key_file: Path = Field(
+        Path("links.key"), description="keys that sign tracking links; made where it is missing"
+    )
     link_hours: float = Field(12.0, gt=0, le=168, description="a tracking link lives so long unless it says otherwise")
     link_streams: int = Field(1000, ge=1, description="followers of tracking links one API process serves at once")
     notice_days: float = Field(90.0, ge=1, description="notices are kept this long")
@@ -210,10 +214,21 @@ class EtaSettings(_Group):
     save_every_s: float = Field(5.0, gt=0, le=300, description="a trip's newest estimate is kept at most this often")
     age_every_s: float = Field(30.0, ge=1, le=600, description="without a position an estimate is made anew this often")
     silent_h: float = Field(6.0, gt=0, le=72, description="... until so long after the last one")
-    redraw_every_s: float = Field(60.0, ge=10, description="a trip off its road is given another one this often at most")
+    redraw_every_s: float = Field(
+        60.0, ge=10, description="a trip off its road is given another one this often at most"
+    )
     learn_every_s: float = Field(15.0, gt=0, description="pause between looks for trips that ended")
     lessons_of_route: int = Field(60, ge=5, le=1000, description="finished trips of a route that are learned from")
     lessons_of_tenant: int = Field(2000, ge=50, le=20_000, description="the same of all routes of a tenant")
+
+
+class AccuracySettings(_Group):
+    every_s: float = Field(900.0, ge=1, description="pause between judging the trips that have ended")
+    settle_minutes: float = Field(
+        30.0, ge=0, description="a trip is judged this long after its end, when late fixes are in"
+    )
+    said_days: int = Field(14, ge=1, le=366, description="what was said of trips is kept this long")
+    keep_days: int = Field(730, ge=7, description="how right it was is kept this long")
 
 
 class ApiSettings(_Group):
@@ -313,6 +328,7 @@ class Settings(BaseSettings):
     commands: CommandsSettings = Field(default_factory=CommandsSettings)
     notify: NotifySettings = Field(default_factory=NotifySettings)
     maps: MapsSettings = Field(default_factory=MapsSettings)
+    accuracy: AccuracySettings = Field(default_factory=AccuracySettings)
     eta: EtaSettings = Field(default_factory=EtaSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     identity: IdentitySettings = Field(default_factory=IdentitySettings)

@@ -5,7 +5,8 @@ import pytest
 
 from core.errors import Invalid
 from eta.alerts import Kind
-from eta.backtest import alter, truth
+from eta.accuracy import truth
+from eta.backtest import alter
 from eta.backtest.dataset import read
 from eta.backtest.report import report, true_arrivals
 from eta.backtest.run import FiredAlert, Played, Prediction, Protocol, play
