@@ -1,5 +1,6 @@
 """The machine by itself: whatever happens in whatever order, it moves as the table says and promises what docs say."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -35,7 +36,7 @@ def made(*, approval: bool = False, **terms) -> Execution:
     )
 
 
-def step(execution: Execution, what: str, at: datetime) -> Execution:
+def step(execution: Execution, what: str, at: datetime) -> Execution:  # noqa: PLR0911
     """One thing that can happen; what is refused changes nothing."""
     kind, _, detail = what.partition(":")
     try:
@@ -85,7 +86,7 @@ def test_every_move_is_one_of_the_table_and_the_history_tells_them_all(approval,
         passed = [each.state for each in execution.history[len(before.history) - (before.state in FINAL) :]]
         if execution.state is not before.state:
             way = [before.state, *(s for s in passed if s is not before.state)]
-            assert all(after in MOVES[one] for one, after in zip(way, way[1:], strict=False)), way
+            assert all(after in MOVES[one] for one, after in itertools.pairwise(way)), way
         assert (execution.ended_at is not None) == (execution.state in FINAL)
         assert execution.history[-1].state is execution.state
 
@@ -130,7 +131,7 @@ def test_once_the_device_has_said_the_last_word_nothing_changes_it(happens, stat
 def test_the_table_knows_every_state_and_nothing_leaves_the_devices_word():
     assert MOVES.keys() == set(State)
     assert all(not MOVES[state] for state in (*ANSWERS, State.EXPIRED))
-    assert OPEN | FINAL == set(State)
+    assert set(State) == OPEN | FINAL
     reachable = set().union(*MOVES.values()) | {State.AWAITING_APPROVAL, State.CREATED}
     assert reachable == set(State)
 

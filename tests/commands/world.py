@@ -1,4 +1,4 @@
-"""The command service on a real Mosquitto and PostgreSQL, two tenants in the room, and devices that speak plain MQTT."""
+"""The command service on a real Mosquitto and PostgreSQL, two tenants in the room, devices that speak plain MQTT."""
 
 import asyncio
 import contextlib

@@ -18,9 +18,10 @@ from api.access import ROLE_SCOPES, Role, Scope
 from api.app import bare_app, create_app
 from api.http.openapi import document
 from api.process import server, services
-from core.settings import Settings
+from core.settings import NotifySettings, Settings
 from core.tenancy import TenantId
 from provisioning.model import new_device
+from tests.api.contract import notices
 from tests.api.fleet.conftest import csr
 from tests.api.identity.conftest import Platform, identity_settings
 from tests.conftest import DatabaseUrls
@@ -152,6 +153,12 @@ def bodies() -> dict[str, Any]:
         "issue_certificate": {"csr": csr()},
         "revoke_certificate": {"reason": "unspecified"},
         "replay_letters": {"reason": "bad_json"},
+        "add_command_template": {"id": f"t-{fresh}"},
+        "change_command_template": {"description": "changed"},
+        "send_command": {"device": "no-such-truck", "template": "no-such-template"},
+        "send_command_batch": {"labels": {"depot": fresh}, "template": "no-such-template"},
+        **{f"{verb}_command{of}": {} for verb in ("cancel", "deny") for of in ("", "_batch")},
+        **notices.BODIES,
         **dict.fromkeys(("post_shadow", "patch_shadow"), {"state": {"desired": {"of": fresh}}}),
         **dict.fromkeys(("post_named_shadow", "patch_named_shadow"), {"state": {"desired": {"of": fresh}}}),
     }
@@ -165,6 +172,7 @@ async def world(identity_settings: Settings, database: DatabaseUrls) -> AsyncIte
         update={
             "api": identity_settings.api.model_copy(update={**quick, "address_rate": 1e4, "address_burst": 10**6}),
             "identity": identity_settings.identity.model_copy(update={"token_ttl_s": 3600}),
+            "notify": NotifySettings(link_key_file=identity_settings.identity.keys_dir.parent / "links.key"),
         }
     )
     async with services(settings) as given:
@@ -211,7 +219,13 @@ async def _tenant(platform: Platform, urls: DatabaseUrls, name: TenantId) -> Ten
         letter = (await http.get("/v1/dead-letters")).json()["items"][0]["id"]
         for shadow in ("shadow", f"shadows/{marker}-shadow"):
             await http.patch(f"/v1/devices/{marker}-truck/{shadow}", json={"state": {"reported": {"of": marker}}})
+        by = {"template": f"{marker}-template", "note": marker}
+        await http.post("/v1/command-templates", json={"id": by["template"], "description": marker})
+        command = (await http.post("/v1/commands", json={"device": f"{marker}-truck", **by})).json()["id"]
+        batch = (await http.post("/v1/command-batches", json={"devices": [f"{marker}-truck"], **by})).json()["id"]
+        of_notices = await notices.add(http, urls, name, marker)
     ids = {
+        **of_notices,
         "user_id": user.id,
         "client_id": client.id,
         "key_id": key["id"],
@@ -221,5 +235,8 @@ async def _tenant(platform: Platform, urls: DatabaseUrls, name: TenantId) -> Ten
         "letter_id": str(letter),
         "name": f"{marker}-signal",
         "shadow": f"{marker}-shadow",
+        "template": by["template"],
+        "command": command,
+        "batch": batch,
     }
     return Tenant(name, token, ids)

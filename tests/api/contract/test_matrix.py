@@ -8,12 +8,14 @@ import pytest
 import websockets
 
 from api.access import ROLE_SCOPES, Role
+from tests.api.contract import notices
 from tests.api.contract.conftest import ACME, OPERATIONS, SECURED, ZETA, Operation, World
 from tests.api.live.wire import Live
 
 SECURED_IDS = [operation.id for operation in SECURED]
 WITH_IDS = [operation for operation in SECURED if operation.ids]
 UNKNOWN = {
+    **notices.UNKNOWN,
     "user_id": "00000000-0000-4000-8000-000000000000",
     "client_id": "nobody-0000",
     "key_id": "nobodyskey",
@@ -23,9 +25,13 @@ UNKNOWN = {
     "letter_id": "999999999",
     "name": "no-such-signal",
     "shadow": "no-such-shadow",
+    "template": "no-such-template",
+    "command": "cmd_nothing",
+    "batch": "bat_nothing",
 }
 # Reads that a program with everything in place does not answer with 200.
 OTHERWISE = {
+    **notices.OTHERWISE,
     "read_session": 409,  # for people with a password
     "basemap": 404,  # this stack has none
 }
@@ -35,7 +41,7 @@ def test_the_document_has_every_operation_and_each_says_who_may():
     assert len(SECURED) > 40
     assert len(set(SECURED_IDS)) == len(SECURED_IDS)
     assert {o.id for o in OPERATIONS} - set(SECURED_IDS) == {
-        "token", "jwks", "metadata", "sign_in", "console_config", "healthz", "readyz",
+        "token", "jwks", "metadata", "sign_in", "console_config", "healthz", "readyz", "track", "track_stream",
     }  # fmt: skip
 
 
@@ -105,7 +111,7 @@ async def test_what_is_read_is_ones_own_alone(world: World):
             assert other.marker not in answer.text, operation.id
             if mine.marker in answer.text:
                 seen.add(operation.id)
-    assert seen >= {
+    assert seen >= notices.SEEN | {
         "list_users", "show_user", "list_devices", "show_device", "list_positions",
         "list_metrics", "list_events", "list_device_events", "list_letters", "show_letter",
     }  # fmt: skip
