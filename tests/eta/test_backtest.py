@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from core.errors import Invalid
-from eta.alerts import Kind
 from eta.accuracy import truth
+from eta.alerts import Kind
 from eta.backtest import alter
 from eta.backtest.dataset import read
 from eta.backtest.report import report, true_arrivals
