@@ -1,6 +1,6 @@
 """Sites and routes, one method a use case: by people, by programs, and by files."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 
 from core.clock import Clock
@@ -142,7 +142,7 @@ async def resolved(tx: TenantTx, tenant: TenantId, facts: RouteFacts) -> RouteFa
     return replace(facts, stops=tuple(replace(stop, site=known[stop.site].id) for stop in facts.stops))
 
 
-def wrong_references(facts: RouteFacts, known: dict[str, Site], devices: Sequence[str] | frozenset[str]) -> str:
+def wrong_references(facts: RouteFacts, known: Mapping[str, Site], devices: Collection[str]) -> str:
     """What the facts name that is not there or not in use; empty when all is."""
     for number, stop in enumerate(facts.stops, 1):
         site = known.get(stop.site)

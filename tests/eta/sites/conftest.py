@@ -1,0 +1,3 @@
+from tests.eta.trips.conftest import rounds
+
+__all__ = ["rounds"]
