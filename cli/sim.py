@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group
@@ -23,9 +23,12 @@ from cli.stack.state import DataFolder
 from cli.stack.up import DataOption
 from core import logs
 from core.clock import epoch_ms, utc_now
-from core.tenancy import TenantId, tenant_id
+from core.tenancy import TenantId, Thing, tenant_id
 from sim import recording
 from sim.district import District, write_geojson
+from sim.duties.base import Duty
+from sim.duties.commands import Commands, Habits
+from sim.duties.twin import Twin
 from sim.fleet import (
     Fleet,
     Member,
@@ -53,6 +56,17 @@ IntervalOption = Annotated[float, typer.Option("--interval", min=0.2, help="Seco
 SpeedOption = Annotated[float, typer.Option("--speed", min=0.1, max=100, help="Times as fast as it was recorded.")]
 DatasetArgument = Annotated[Path, typer.Argument(exists=True, file_okay=False, metavar="DATASET", show_default=False)]
 
+ShareOption = Annotated[float, typer.Option(min=0, max=1, help="Share of commands taken so.", show_default=False)]
+
+# What a truck can be told by its shadow, as it leaves the factory.
+SETTINGS: Mapping[str, Any] = {
+    "cooling": {"target_c": 4.0, "fan": "auto"},
+    "speed_limit_kmh": 80,
+    "door_alarm": True,
+    "display": "en",
+}
+DEFAULT_HABITS = Habits()
+
 _SETTLE_S = 30.0
 _SHOWN = 8
 _TELL_EVERY_S = 5.0
@@ -62,12 +76,13 @@ _TELL_EVERY_S = 5.0
 class Plan:
     """What shall drive: the names first, for each needs a certificate; `begin(now_ms)` when all is ready to go.
 
-    `ends`: it is over by itself some time.
+    `ends`: it is over by itself some time. `duties`: what each does beside telemetry.
     """
 
     devices: Sequence[str]
     begin: Callable[[int], Sequence[Vehicle]]
     ends: bool
+    duties: Callable[[Thing], Sequence[Duty]] = lambda _thing: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +101,20 @@ def fleet(
     tenant: TenantOption = "demo",
     seconds: SecondsOption = None,
     interval: IntervalOption = 1.0,
+    refuse: ShareOption = 0.0,
+    fail: ShareOption = 0.0,
+    slow: ShareOption = 0.0,
+    crash: ShareOption = 0.0,
+    silent: ShareOption = 0.0,
     data: DataOption = None,
 ) -> None:
-    """Drive trucks around a made-up dairy district until Ctrl-C."""
+    """Drive trucks around a made-up dairy district until Ctrl-C.
+
+    They keep in step with their shadow and carry commands out, but for the shares that are to go otherwise.
+    """
     found, console = context.load(data), Console(highlight=False, soft_wrap=True)
-    plan = trucks_plan(console, plan_in(found.data, trucks), interval)
+    habits = Habits(refuse=refuse, fail=fail, slow=slow, crash=crash, silent=silent)
+    plan = trucks_plan(console, plan_in(found.data, trucks), interval, habits)
     _tell(console, drive(found, console, plan, tenant=tenant_id(tenant), seconds=seconds))
 
 
@@ -131,7 +155,7 @@ def draw_in(data: Path) -> tuple[District, Path]:
     return drawn, osm_file
 
 
-def trucks_plan(console: Console, trucks: Sequence[Truck], interval_s: float) -> Plan:
+def trucks_plan(console: Console, trucks: Sequence[Truck], interval_s: float, habits: Habits = DEFAULT_HABITS) -> Plan:
     stops = {stop.id for truck in trucks for stop in truck.round.stops}
     rounds_km = sum(truck.round.distance_m for truck in trucks) / 1000
     say(console, "Roads", f"{len(trucks)} trucks, {len(stops)} farms, {rounds_km:,.0f} km of rounds")
@@ -139,7 +163,10 @@ def trucks_plan(console: Console, trucks: Sequence[Truck], interval_s: float) ->
     def begin(now_ms: int) -> Sequence[Vehicle]:
         return [SimulatedTruck(truck.as_of(now_ms), now_ms, interval_s) for truck in trucks]
 
-    return Plan([truck.id for truck in trucks], begin, ends=False)
+    def duties(thing: Thing) -> Sequence[Duty]:
+        return Twin(thing, SETTINGS), Commands(thing, habits, utc_now)
+
+    return Plan([truck.id for truck in trucks], begin, ends=False, duties=duties)
 
 
 def recording_plan(console: Console, folder: Path, *, speed: float, trips: int | None) -> Plan:
@@ -171,7 +198,7 @@ def drive(found: Context, console: Console, plan: Plan, *, tenant: TenantId, sec
         now = utc_now()
         until = "all is played" if plan.ends else "Ctrl-C"
         console.print(f"driving until {until}" + (f" or {seconds:g} s are over" if seconds else ""))
-        driving = Fleet(plan.begin(epoch_ms(now)), credentials, options)
+        driving = Fleet(plan.begin(epoch_ms(now)), credentials, options, plan.duties)
         with _stop_on_signal(driving), _watching(console, driving):
             is_settled = await driving.drive(seconds=seconds, settle_s=_SETTLE_S)
         return Driven(driving, tenant, now, is_settled)

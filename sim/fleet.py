@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from provisioning.model import DeviceStatus, new_device
 from provisioning.service import ProvisioningService
 from sim import district, recording
 from sim.district import District
+from sim.duties.base import Duty
 from sim.journey import Visit
 from sim.link import Counts, Credentials, DeviceLink, LinkOptions
 from sim.recording import Dataset, Fix, RecordingInvalid
@@ -156,12 +157,17 @@ class Member:
 
 
 class Fleet:
-    """Vehicles that drive until told to stop."""
+    """Vehicles that drive until told to stop. `duties` gives what each thing does beside telemetry."""
 
     def __init__(
-        self, vehicles: Sequence[Vehicle], credentials: Mapping[str, Credentials], options: LinkOptions
+        self,
+        vehicles: Sequence[Vehicle],
+        credentials: Mapping[str, Credentials],
+        options: LinkOptions,
+        duties: Callable[[Thing], Sequence[Duty]] = lambda _thing: (),
     ) -> None:
-        self.members = [Member(each, DeviceLink(credentials[each.device], options)) for each in vehicles]
+        links = [DeviceLink(known := credentials[each.device], options, duties(known.thing)) for each in vehicles]
+        self.members = [Member(vehicle, link) for vehicle, link in zip(vehicles, links, strict=True)]
         self._started_at = time.monotonic()
         self._stop = asyncio.Event()
 

@@ -22,6 +22,7 @@ import msgspec
 from core import topics
 from core.mqtt import ConnectionLost, ConnectOptions, Message, MqttConnection, keep_connected, tls_context
 from core.tenancy import Thing
+from sim.duties import base
 
 _encode = msgspec.json.Encoder().encode
 _RESOLUTION = 50  # latency buckets per factor e: 2 % wide
@@ -32,6 +33,7 @@ class LinkOptions:
     """Where to connect and how to behave. Times in seconds, limits in samples.
 
     `resend_after_s` is the first wait for a durable acknowledgement; it doubles while none comes, up to eight times.
+    AWS IoT Core takes one connect a second from a client: hence `least_pause_s` before each, beside the growing one.
     """
 
     host: str
@@ -42,6 +44,7 @@ class LinkOptions:
     batch_limit: int = 100
     window: int = 16
     resend_after_s: float = 15.0
+    least_pause_s: float = 1.0
     first_pause_s: float = 1.0
     longest_pause_s: float = 60.0
 
@@ -172,8 +175,9 @@ class _Outgoing:
 class DeviceLink:
     """One device's connection and buffer. `submit` is synchronous; `run` keeps connected until cancelled."""
 
-    def __init__(self, credentials: Credentials, options: LinkOptions) -> None:
+    def __init__(self, credentials: Credentials, options: LinkOptions, duties: Sequence[base.Duty] = ()) -> None:
         self.thing = credentials.thing
+        self.duties = duties
         self.counts = Counts()
         self.taken = Names()
         self.last_error: Exception | None = None
@@ -238,6 +242,7 @@ class DeviceLink:
                 self._connect,
                 self._session,
                 report=self._note_failure,
+                least_pause_s=self._options.least_pause_s,
                 first_pause_s=self._options.first_pause_s,
                 longest_pause_s=self._options.longest_pause_s,
             )
@@ -311,7 +316,7 @@ class DeviceLink:
             protocol=options.protocol,
             keepalive_s=options.keepalive_s,
         )
-        connection = await MqttConnection.open(connect, self._on_message)
+        connection = await base.connect(connect, {topics.ack(self.thing): self._on_message}, self.duties)
         self.counts.connects += 1
         return connection
 
@@ -319,6 +324,7 @@ class DeviceLink:
         granted = await connection.subscribe([topics.ack(self.thing)], qos=0)
         if granted[0] >= 0x80:
             raise ConnectionLost(f"the broker refused {self.thing} its acknowledgement topic: {granted[0]:#x}")
+        await base.subscribe(self.duties, self.thing, connection)
         self._connection = connection
         self._window = asyncio.Semaphore(self._options.window)
         self._queue.clear()
@@ -327,10 +333,11 @@ class DeviceLink:
             async with asyncio.TaskGroup() as tasks:
                 pump = tasks.create_task(self._pump(connection, tasks))
                 watch = tasks.create_task(self._resend_overdue())
+                serving = [tasks.create_task(base.serve(duty, connection)) for duty in self.duties]
                 with contextlib.suppress(ConnectionLost):
                     await asyncio.shield(connection.lost)
-                pump.cancel()
-                watch.cancel()
+                for task in (pump, watch, *serving):
+                    task.cancel()
             connection.lost.result()  # raises why
         finally:
             # Said properly also when we are cancelled: an aborted connection would look like a lost device.

@@ -369,11 +369,13 @@ async def keep_connected(
     session: Callable[[MqttConnection], Awaitable[None]],
     *,
     report: Callable[[Exception], None],
+    least_pause_s: float = 0.0,
     first_pause_s: float = 0.5,
     longest_pause_s: float = 30.0,
 ) -> None:
-    """Connect, run `session`, and connect again when the link is lost; pauses grow exponentially with full jitter.
+    """Connect, run `session`, and connect again when the link is lost; pauses grow exponentially with jitter.
 
+    Each pause is `least_pause_s` and 20 to 100 % of what has grown from `first_pause_s` to `longest_pause_s`.
     Ends when `session` returns. `report` is told of each lost or refused connection; other errors pass through.
     """
     pause = first_pause_s
@@ -394,7 +396,7 @@ async def keep_connected(
                 return
             finally:
                 connection.abort()
-        await asyncio.sleep(random.uniform(0.2, 1.0) * pause)
+        await asyncio.sleep(least_pause_s + random.uniform(0.2, 1.0) * pause)
         pause = min(longest_pause_s, pause * 2)
 
 

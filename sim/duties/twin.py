@@ -8,14 +8,15 @@ really did. A wish it does not understand, or of another type, it leaves, so tha
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from core import topics
-from core.mqtt import ConnectionLost, ConnectOptions, Message, MqttConnection, keep_connected, tls_context
-from sim.link import Credentials, LinkOptions
+from core.tenancy import Thing
+from sim.duties.base import Line
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -42,27 +43,34 @@ def _alike(have: Any, wish: Any) -> bool:
 
 
 class Twin:
-    """One device's shadow client, on a connection of its own. `run` keeps connected until cancelled."""
+    """One device's shadow client: a duty of its link."""
 
-    def __init__(self, credentials: Credentials, options: LinkOptions, settings: Mapping[str, Any]) -> None:
-        self.thing = credentials.thing
+    def __init__(self, thing: Thing, settings: Mapping[str, Any]) -> None:
+        self.thing = thing
         self.settings = dict(settings)
         self.version = 0
         self.refusals: list[dict[str, Any]] = []
-        self._folder = credentials.folder
-        self._options = options
-        self._outgoing: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self._unsaid: deque[tuple[str, bytes]] = deque()
+        self._work = asyncio.Event()
         self._tokens = itertools.count(1)
 
-    async def run(self) -> None:
-        """Connect and stay connected; pauses between attempts grow, with jitter."""
-        await keep_connected(
-            self._connect,
-            self._session,
-            report=lambda _error: None,
-            first_pause_s=self._options.first_pause_s,
-            longest_pause_s=self._options.longest_pause_s,
-        )
+    def filters(self, thing: Thing) -> Sequence[str]:
+        return [topics.shadow(thing, "", ending) for ending in _ENDINGS]
+
+    async def serve(self, line: Line) -> None:
+        self._say("get", {})
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._unsaid:
+                await line.say(*self._unsaid[0])
+                self._unsaid.popleft()
+
+    def hear(self, topic: str, payload: bytes) -> None:
+        head, _, ending = topic.partition("/shadow/")
+        if ending in _ENDINGS and head.startswith("$aws/things/"):
+            with contextlib.suppress(msgspec.DecodeError):
+                self._take(ending, _decode(payload))
 
     def report(self, changes: Mapping[str, Any]) -> None:
         """The truck itself has changed something, such as a driver turning a knob."""
@@ -71,47 +79,8 @@ class Twin:
 
     def _say(self, verb: str, body: Mapping[str, Any]) -> None:
         payload = _encode({**body, "clientToken": f"{self.thing.device}-{next(self._tokens)}"})
-        self._outgoing.put_nowait((topics.shadow(self.thing, "", verb), payload))
-
-    async def _connect(self) -> MqttConnection:
-        options, folder = self._options, self._folder
-        connect = ConnectOptions(
-            host=options.host,
-            port=options.port,
-            client_id=str(self.thing),
-            tls=tls_context(folder / "ca.crt", folder / "device.crt", folder / "device.key"),
-            protocol=options.protocol,
-            keepalive_s=options.keepalive_s,
-        )
-        holder: list[MqttConnection] = []
-        connection = MqttConnection(connect, lambda message: self._hear(holder[0], message))
-        holder.append(connection)
-        return await connection.connect()
-
-    async def _session(self, connection: MqttConnection) -> None:
-        await connection.subscribe([topics.shadow(self.thing, "", ending) for ending in _ENDINGS])
-        self._say("get", {})
-        sending = asyncio.create_task(self._send(connection))
-        try:
-            await asyncio.shield(connection.lost)
-        finally:
-            sending.cancel()
-            await connection.disconnect()
-
-    async def _send(self, connection: MqttConnection) -> None:
-        while True:
-            topic, payload = await self._outgoing.get()
-            try:
-                await connection.publish(topic, payload)
-            except ConnectionLost:
-                self._outgoing.put_nowait((topic, payload))
-                return
-
-    def _hear(self, connection: MqttConnection, message: Message) -> None:
-        connection.ack([message.packet_id] if message.packet_id else [])
-        with contextlib.suppress(msgspec.DecodeError):
-            ending = message.topic.decode().partition("/shadow/")[2]
-            self._take(ending, _decode(message.payload))
+        self._unsaid.append((topics.shadow(self.thing, "", verb), payload))
+        self._work.set()
 
     def _take(self, ending: str, body: dict[str, Any]) -> None:
         if ending == "get/rejected" and body.get("code") == 404:

@@ -24,6 +24,7 @@ class Convoy:
             window=500,
             # A device that never sends again on its own cannot hide what the platform loses.
             resend_after_s=5.0 if resends else _NEVER_S,
+            least_pause_s=0.0,
             first_pause_s=0.1,
             longest_pause_s=0.5,
         )

@@ -71,7 +71,8 @@ def credentials(fleet: Fleet, folder: Path) -> Credentials:
 async def linked(runner: MosquittoRunner, folder: Path, **options: float) -> AsyncIterator[DeviceLink]:
     """A running link of THING to the broker; it is told to stop afterwards."""
     fleet = runner.fleet
-    limits: dict = {"resend_after_s": 60.0, "first_pause_s": 0.05, "longest_pause_s": 0.2, **options}
+    pauses = {"least_pause_s": 0.0, "first_pause_s": 0.05, "longest_pause_s": 0.2}
+    limits: dict = {"resend_after_s": 60.0, **pauses, **options}
     link = DeviceLink(credentials(fleet, folder), LinkOptions(host="localhost", port=fleet.device_port, **limits))
     running = asyncio.create_task(link.run())
     try:

@@ -12,7 +12,7 @@ import pytest
 from cli.stack.process import free_port
 from shadow.service import ShadowService
 from sim.duties.twin import Twin, applied
-from sim.link import Credentials, LinkOptions
+from sim.link import Credentials, DeviceLink, LinkOptions
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.conftest import DatabaseUrls
 from tests.faults import until
@@ -51,8 +51,11 @@ async def test_a_truck_reports_follows_and_catches_up_after_an_absence(
     for source, name in ((credentials.cert_file, "device.crt"), (credentials.key_file, "device.key")):
         shutil.copy(source, tmp_path / name)
     shutil.copy(fleet.services.ca_file, tmp_path / "ca.crt")
-    options = LinkOptions(host="localhost", port=fleet.device_port, first_pause_s=0.1, longest_pause_s=0.5)
-    twin = Twin(Credentials(thing(TRUCK), tmp_path), options, SETTINGS)
+    options = LinkOptions(
+        host="localhost", port=fleet.device_port, least_pause_s=0.0, first_pause_s=0.1, longest_pause_s=0.5
+    )
+    twin = Twin(thing(TRUCK), SETTINGS)
+    link = DeviceLink(Credentials(thing(TRUCK), tmp_path), options, [twin])
 
     async def wish(service: ShadowService, state: dict[str, object]) -> None:
         await service.update(thing(TRUCK), json.dumps({"state": {"desired": state}}).encode())
@@ -61,14 +64,14 @@ async def test_a_truck_reports_follows_and_catches_up_after_an_absence(
         return (await service.get(thing(TRUCK)))["state"]
 
     async with world.serving() as service:
-        driving = asyncio.create_task(twin.run())
+        driving = asyncio.create_task(link.run())
         await until(lambda: world.rows() == {(TRUCK, ""): (1, False)})
         assert (await state(service))["reported"] == SETTINGS
         driving.cancel()
         await asyncio.gather(driving, return_exceptions=True)
         # Nobody tells it: it has to ask when it comes back.
         await wish(service, {"cooling": {"target_c": 2.5}, "horn": True})
-        driving = asyncio.create_task(twin.run())
+        driving = asyncio.create_task(link.run())
         await until(lambda: twin.settings["cooling"]["target_c"] == 2.5)
 
         async def has_followed() -> bool:
