@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.control.store import FleetSearch
 from api.http.limits import Limits
 from api.http.security import Authenticator
 from api.http.store import RequestStore
@@ -32,6 +33,7 @@ from core.limits import Limiter
 from core.metrics import READY
 from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
+from eta.sites.imports import ImportService
 from eta.sites.service import SiteService
 from eta.trips.service import TripService
 from notify.service import NotifyService
@@ -113,13 +115,16 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             requests=RequestStore(app, operator, timedelta(hours=settings.api.idempotency_hours)),
             live=live,
             places=places,
+            imports=ImportService(database=app, clock=utc_now),
             trips=trips,
             sites=sites,
             shadows=ShadowService(database=app, settings=settings.shadow, clock=utc_now),
             notices=NotifyService(database=app, settings=settings.notify, clock=utc_now),
             webhooks=WebhookService(database=app, settings=settings.notify, clock=utc_now),
             links=LinkService(database=app, settings=settings.notify, clock=utc_now),
-            commands=CommandService(database=app, settings=settings.commands, clock=utc_now),
+            commands=CommandService(
+                database=app, settings=settings.commands, clock=utc_now, selector=FleetSearch(utc_now)
+            ),
             clock=utc_now,
         )
 

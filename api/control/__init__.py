@@ -1,6 +1,6 @@
 """Command and control over HTTP: what may be sent, to one device or a group, what became of it, and who agreed.
 
-It owns no table. Everything goes through commands.service; `where` of a group through the search of the fleet.
+It owns no table. Everything goes through commands.service; a group by `where` is found as GET /v1/devices finds it.
 """
 
 from api.control import batches, commands, templates

@@ -295,6 +295,16 @@ class TestGroups:
         truck.client.drop()
         sibling.client.drop()
 
+    async def test_by_a_filter_of_the_fleet(self, control: Control) -> None:
+        control.fleet.connect("acme:t2", online=True)
+        body = {"template": "lock", "where": 'label.depot = "north" and online = true'}
+        made = await control.fleet.acme.post("/v1/command-batches", json=body)
+        assert (made.status_code, made.json()["total"]) == (201, 1), made.text
+        listed = (await control.fleet.acme.get("/v1/commands")).json()["items"]
+        assert [each["device"] for each in listed] == ["t2"]
+        wrong = await control.fleet.acme.post("/v1/command-batches", json={"template": "lock", "where": "depot ~ 1"})
+        assert refused(wrong) == (422, "invalid_where")
+
     async def test_at_its_rate_and_called_back_in_between(self, control: Control) -> None:
         trucks = {name: await control.world.device(f"acme:{name}") for name in ("t1", "t2", "t3")}
         body = {"template": "lock", "devices": list(trucks), "rate_per_minute": 2}
