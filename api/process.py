@@ -34,6 +34,9 @@ from core.metrics import READY
 from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
 from eta.sites.imports import ImportService
+from eta.accuracy.service import AccuracyService
+from eta.routing.cost import prices
+from eta.routing.cost.report import MapsService
 from eta.sites.service import SiteService
 from eta.trips.service import TripService
 from notify.service import NotifyService
@@ -117,6 +120,8 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             places=places,
             imports=ImportService(database=app, clock=utc_now),
             trips=trips,
+            accuracy=AccuracyService(app),
+            maps=MapsService(app, prices.load()),
             sites=sites,
             shadows=ShadowService(database=app, settings=settings.shadow, clock=utc_now),
             notices=NotifyService(database=app, settings=settings.notify, clock=utc_now),

@@ -16,6 +16,9 @@ from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
 from core.settings import Settings
+from eta.sites.imports import ImportService
+from eta.accuracy.service import AccuracyService
+from eta.routing.cost.report import MapsService
 from eta.sites.service import SiteService
 from eta.trips.service import TripService
 from notify.service import NotifyService
@@ -46,7 +49,10 @@ class Services:
     commands: CommandService
     clock: Clock
     places: SiteService
+    imports: ImportService
     trips: TripService
+    accuracy: AccuracyService
+    maps: MapsService
     sites: SiteView
     answers: Answers = field(default_factory=Answers)
 

@@ -1,0 +1,1 @@
+"""What maps cost: the list of prices, and the report of calls and of what other methods would have cost."""
