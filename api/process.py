@@ -33,10 +33,10 @@ from core.limits import Limiter
 from core.metrics import READY
 from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
-from eta.sites.imports import ImportService
 from eta.accuracy.service import AccuracyService
 from eta.routing.cost import prices
 from eta.routing.cost.report import MapsService
+from eta.sites.imports import ImportService
 from eta.sites.service import SiteService
 from eta.trips.service import TripService
 from notify.service import NotifyService
@@ -44,7 +44,7 @@ from notify.tracking.service import LinkService
 from notify.webhooks.service import WebhookService
 from provisioning.ca import CertificateAuthority
 from provisioning.service import ProvisioningService
-from shadow.service import ShadowService
+from shadow.aws.mode import shadows
 
 _DRAIN_S = 10
 _FORGET_EVERY_S = 600.0
@@ -123,7 +123,7 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             accuracy=AccuracyService(app),
             maps=MapsService(app, prices.load()),
             sites=sites,
-            shadows=ShadowService(database=app, settings=settings.shadow, clock=utc_now),
+            shadows=await opened.enter_async_context(shadows(settings.shadow, app, utc_now)),
             notices=NotifyService(database=app, settings=settings.notify, clock=utc_now),
             webhooks=WebhookService(database=app, settings=settings.notify, clock=utc_now),
             links=LinkService(database=app, settings=settings.notify, clock=utc_now),

@@ -16,9 +16,9 @@ from core.bus import Bus
 from core.clock import Clock
 from core.db import Database
 from core.settings import Settings
-from eta.sites.imports import ImportService
 from eta.accuracy.service import AccuracyService
 from eta.routing.cost.report import MapsService
+from eta.sites.imports import ImportService
 from eta.sites.service import SiteService
 from eta.trips.service import TripService
 from notify.service import NotifyService
