@@ -1,7 +1,9 @@
 """`milkrun eta`: how good the arrival times are."""
 
+import asyncio
 import json
 import time
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +11,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import context
+from cli.maps import FromOption, JsonOption, TenantOption, ToOption, days
+from cli.output import print_json
+from cli.stack.up import DataOption
+from core.clock import utc_now
+from core.db import Database
+from core.tenancy import TenantId, tenant_id
 from eta.accuracy.figures import Report
+from eta.accuracy.service import AccuracyService, OwnReport
 from eta.backtest import dataset, output
 from eta.backtest.report import report
 from eta.backtest.run import Protocol, play
+from eta.sites.service import SiteService
 
-eta_app = typer.Typer(help="Arrival times: backtest.", no_args_is_help=True, add_completion=False)
-
-
-@eta_app.callback()
-def _group() -> None:
-    """Keeps `backtest` a command of its own while it is the only one."""
+eta_app = typer.Typer(help="Arrival times: backtest, accuracy.", no_args_is_help=True, add_completion=False)
 
 
 @eta_app.command("backtest")
@@ -48,15 +54,47 @@ def backtest(
         report_to.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({"protocol": protocol.value, **figures.as_json()}, indent=2)
         report_to.write_text(text + "\n", encoding="utf-8")
-    _show(Console(highlight=False), protocol, figures)
+    _show(Console(highlight=False), protocol.value, figures)
     print(
         f"{len(played.predictions):,} predictions in {out}, {len(played.alerts):,} alerts in {alerts}, {took_s:.0f} s"
     )
 
 
-def _show(console: Console, protocol: Protocol, figures: Report) -> None:
+@eta_app.command("accuracy")
+def accuracy(
+    tenant: TenantOption,
+    since: FromOption = None,
+    until: ToOption = None,
+    route: Annotated[
+        str | None, typer.Option("--route", help="Only this route's trips, by its id or code.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    data: DataOption = None,
+) -> None:
+    """How right the arrival times of a tenant's own trips were, once they were over."""
+    first, last = days(since, until)
+    url = context.load(data).settings.database.app_url
+    found = asyncio.run(_accuracy(url, tenant_id(tenant), first, last, route))
+    if as_json:
+        by_day = {str(day): each.as_json() for day, each in found.days.items()}
+        print_json({"from": str(first), "to": str(last), **found.total.as_json(), "days": by_day})
+    elif found.total.trips:
+        _show(Console(highlight=False), f"{first} to {last}", found.total)
+    else:
+        print(f"no trip from {first} to {last} has been judged: that is done half an hour after its end")
+
+
+async def _accuracy(url: str, tenant: TenantId, since: date, until: date, route: str | None) -> OwnReport:
+    async with Database(url, pool_size=1) as database:
+        of_route = None
+        if route is not None:
+            of_route = (await SiteService(database=database, clock=utc_now).route(tenant, route)).id
+        return await AccuracyService(database).report(tenant, since, until, of_route)
+
+
+def _show(console: Console, what: str, figures: Report) -> None:
     console.print(
-        f"{figures.trips} trips, {figures.arrivals:,} arrivals, {protocol.value}: "
+        f"{figures.trips} trips, {figures.arrivals:,} arrivals, {what}: "
         f"MAE {figures.mae_5_to_10_min_s:.0f} s at 5 to 10 minutes, "
         f"benchmark {figures.benchmark_score:.1f}, band holds {figures.band_coverage_pct:.0f} % (80 is meant), "
         f"{figures.map_calls} map calls"

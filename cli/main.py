@@ -34,7 +34,9 @@ COMMANDS = {
     "demo": _Entry("cli.demo:demo", "Start everything, drive trucks through it, count what arrived."),
     "sim": _Entry("cli.sim:sim_app", "Simulated trucks: fleet, replay, load."),
     "telemetry": _Entry("cli.telemetry:telemetry_app", "Stored telemetry: export."),
-    "eta": _Entry("cli.eta:eta_app", "Arrival times: backtest on recorded trips."),
+    "eta": _Entry("cli.eta:eta_app", "Arrival times: backtest on recorded trips, accuracy of your own."),
+    "maps": _Entry("cli.maps:maps_app", "Maps: report of calls and cost."),
+    "command": _Entry("cli.command:command_app", "Commands to devices: send, list, watch, cancel, approve."),
     "dead-letters": _Entry("cli.dead_letters:dead_letters_app", "Refused messages: list, show, replay."),
 }
 
