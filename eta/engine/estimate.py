@@ -110,6 +110,8 @@ class Estimator:
 
     def _weigh(self) -> None:
         """Bring the pace up to the newest boundary: driven against expected, old cells fading."""
+        if self.track.next <= self._seen:  # the round started over
+            self._seen, self._actual, self._expected, self._served, self._to_serve = 0, 0.0, 0.0, 0.0, 0.0
         crossed, seconds, keys = self.track.crossed, self.profile.seconds, self.track.route.keys
         for k in range(self._seen, self.track.next - 1):
             took, expected = crossed[k + 1] - crossed[k], seconds[k]

@@ -101,6 +101,11 @@ class Track:
         return self.off_fixes >= _OFF_ROUTE_FIXES and self.at - self.off_since >= _OFF_ROUTE_S
 
     @property
+    def first_xy(self) -> tuple[float, float]:
+        """Where the vehicle was first seen; there is one fix at least."""
+        return self._xs[0], self._ys[0]
+
+    @property
     def approach_m(self) -> float | None:
         """Metres to the first stop, as the crow flies, of a truck that is far from it and has been nowhere else yet."""
         if self.next > 0 or self.off_fixes == 0:
@@ -173,7 +178,11 @@ class Track:
             self._begin(at, x, y)
         else:
             self._go_on(at, x, y)
-        self.events += self.visits.step(at, x, y, self.distance, self.standing_s)
+        events = self.visits.step(at, x, y, self.distance, self.standing_s)
+        if events:
+            self.events += events
+            if self.next > 1 and self.visits.is_at_first_again(events):
+                self._start_over()
 
     def _go_on(self, at: float, x: float, y: float) -> None:
         before = self.at
@@ -200,6 +209,13 @@ class Track:
             self.place = place
             if place > self.distance:
                 self._advance(place, came_from, at)
+
+    def _start_over(self) -> None:
+        """What was driven so far was no part of the round: the vehicle stands at the first stop and has been nowhere."""
+        self.distance = self.place = self.route.stop_at[0]
+        self.next = bisect.bisect_right(self.route.bounds, self.distance)
+        self.crossed = array("d", [math.nan]) * len(self.route.bounds)
+        self.visits.start_over()
 
     def _begin(self, at: float, x: float, y: float) -> None:
         route = self.route

@@ -67,6 +67,20 @@ class Visits:
             self._first += 1
         return events
 
+    def is_at_first_again(self, events: list[StopEvent]) -> bool:
+        """Whether these say that the vehicle has come to its first stop, and it has been at none of the others."""
+        return any(e.stop == 0 and e.state is StopState.ARRIVED for e in events) and self._is_nowhere_else()
+
+    def start_over(self) -> None:
+        """The other stops are ahead again."""
+        for i in range(1, len(self.states)):
+            self.states[i], self.arrived_at[i], self.departed_at[i] = StopState.AHEAD, None, None
+        self._inside = {i: since for i, since in self._inside.items() if i == 0}
+        self._first = 0
+
+    def _is_nowhere_else(self) -> bool:
+        return not any(state in {StopState.ARRIVED, StopState.SERVED} for state in self.states[1:])
+
     def _look(self, i: int, at: float, speed: float, progress_m: float, events: list[StopEvent]) -> None:
         stop, state = self.route.stops[i], self.states[i]
         sx, sy = self.route.stop_xy[i]
@@ -76,10 +90,10 @@ class Visits:
             self._outside.pop(i, None)
             if (
                 state is not StopState.ARRIVED
-                and state is not StopState.SERVED
+                and (state is not StopState.SERVED or (i == 0 and self._is_nowhere_else()))
                 and (speed <= _SLOW_MPS or at - since >= _DWELL_S)
             ):
-                self.arrived_at[i] = since
+                self.arrived_at[i], self.departed_at[i] = since, None
                 self._enter(i, StopState.ARRIVED, since, events)
         elif away > stop.radius_m + max(_WIDER * stop.radius_m, _WIDER_M):
             if state is StopState.ARRIVED:

@@ -1,5 +1,6 @@
 """One trip as its worker has it in memory: all of it follows from what is kept of it and from its fixes."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -29,8 +30,6 @@ class Followed:
     stops: tuple[TripStop, ...]
     is_from_depot: bool
     road: Road | None
-    was_there: bool = False
-    """at its first stop with the first fix"""
     noticed: int = 0
     """events of the track that the trip's state has in it"""
     is_revised: bool = False
@@ -70,8 +69,10 @@ class Followed:
         return model.seen(self.stops, self.track.visits)
 
     def begun_at(self) -> float | None:
-        visits, newest = self.track.visits, self.track.at
-        return model.begun_at(visits, newest, is_from_depot=self.is_from_depot, was_there=self.was_there)
+        track = self.track
+        stop, (x, y) = self.stops[0], track.route.stop_xy[0]
+        was_there = math.dist(track.first_xy, (x, y)) <= stop.radius_m
+        return model.begun_at(self.trip, track.visits, track.at, is_start=self.is_from_depot or was_there)
 
     def say(self, now: float) -> ArrivalsEstimated:
         """The arrival times as of now, which never lies before the newest fix or what was said before."""
@@ -161,12 +162,6 @@ def follow(trip: Trip, kept: Kept, fleet: Fleet, partition: str, since: datetime
     followed.take(kept.fixes)
     followed.is_revised = True
     followed.raised = set(kept.raised)
-    first = engine.track.fixes()[:1]
-    followed.was_there = any(
-        (x - sx) ** 2 + (y - sy) ** 2 <= stops[0].radius_m ** 2
-        for _, x, y in first
-        for sx, sy in engine.track.route.stop_xy[:1]
-    )
     if kept.device == trip.device:
         for n, stop in enumerate(stops):
             if stop.id in kept.alerts:

@@ -184,16 +184,12 @@ class Follower:
 
     async def _move(self, thing: str, followed: Followed) -> Followed | None:
         """Begin the trip, move its stops, end it, as the fixes say. None: it is over, or somebody else's now."""
-        if followed.trip.state is TripState.PLANNED:
-            began = followed.begun_at()
-            if began is None or not await self._change(followed, lambda trip: machine.begin(trip, model.at(began))):
-                return followed
-            # From here on its fixes count from its start, as after a crash.
-            again = await self._again(thing, followed)
-            if again is None or again.trip.state is TripState.PLANNED:
-                return again
-            followed = again
-        if followed.has_moved():
+        if not followed.has_moved() and followed.trip.state is not TripState.PLANNED:
+            return await self._end_if_due(thing, followed)
+        began, started = followed.begun_at() if len(followed.track) else None, followed.trip.started_at
+        if began is not None and (started is None or model.at(began) < started):
+            await self._change(followed, lambda trip: machine.begin(trip, model.at(began)))
+        if followed.trip.state is TripState.UNDER_WAY:
             seen, now = followed.seen(), self._clock()
             if model.differs(followed.trip, seen):
                 await self._change(followed, lambda trip: machine.observe(trip, seen, now))
@@ -208,13 +204,6 @@ class Follower:
             self._forget(thing)
             return None
         return followed
-
-    async def _again(self, thing: str, followed: Followed) -> Followed | None:
-        trip = followed.trip
-        self._forget(thing)
-        state = trip.state.value
-        chosen = Open(trip.tenant, trip.id, trip.device, state, trip.planned_start, trip.version, trip.updated_at)
-        return await self._work_out(thing, chosen, followed.partition)
 
     async def _change(self, followed: Followed, move: Callable[[Trip], Change]) -> bool:
         """Move the trip as it is kept now, with the news of it; whether anything changed."""
@@ -387,7 +376,7 @@ def _is_same_way(before: Trip, after: Trip) -> bool:
     return (
         before.device == after.device
         and before.planned_start == after.planned_start
-        and before.started_at == after.started_at
+        and (before.started_at == after.started_at or before.planned_start is not None)
         and [(s.id, s.lat, s.lon, s.service_s) for s in model.to_drive(before)]
         == [(s.id, s.lat, s.lon, s.service_s) for s in model.to_drive(after)]
     )

@@ -1,5 +1,6 @@
 """What the fixes of a trip come to: since when they count, what they say of its stops, when it begins and ends. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -11,6 +12,8 @@ from eta.trips.model import Seen, StopState, Trip, TripState, TripStop
 
 _LEFT_S = 120.0  # out of the first stop's area for so long: the trip has begun
 _BEFORE_START_S = 120.0
+_EARLY_S = 1800.0
+_LATE_S = 900.0
 _HOME_S = 120.0  # at the last stop for so long, with none to come: the trip has ended
 _STATES = {
     visits.StopState.AHEAD: StopState.PLANNED,
@@ -19,6 +22,8 @@ _STATES = {
     visits.StopState.PASSED: StopState.SERVED,
     visits.StopState.SKIPPED: StopState.SKIPPED,
 }
+
+_REACHED = frozenset({visits.StopState.ARRIVED, visits.StopState.SERVED})
 
 
 def at(epoch_s: float) -> datetime:
@@ -31,13 +36,11 @@ def counts_since(trip: Trip, lead_s: float, earlier: datetime | None) -> datetim
     `earlier`: when the trip before it of the same device ended. The same before and after a crash, for it follows from
     what is kept of the trip alone.
     """
+    starts = [trip.planned_start - timedelta(seconds=lead_s)] if trip.planned_start is not None else []
     if trip.started_at is not None:
-        since = trip.started_at - timedelta(seconds=_BEFORE_START_S)
-    elif trip.planned_start is not None:
-        since = trip.planned_start - timedelta(seconds=lead_s)
-    else:
-        return None
-    return since if earlier is None else max(since, earlier)
+        starts.append(trip.started_at - timedelta(seconds=_BEFORE_START_S))
+    since = min(starts, default=None)
+    return since if since is None or earlier is None else max(since, earlier)
 
 
 def to_drive(trip: Trip) -> tuple[TripStop, ...]:
@@ -83,17 +86,20 @@ def differs(trip: Trip, told: Mapping[str, Seen]) -> bool:
     )
 
 
-def begun_at(found: Visits, newest: float, *, is_from_depot: bool, was_there: bool) -> float | None:
+def begun_at(trip: Trip, found: Visits, newest: float, *, is_start: bool) -> float | None:
     """When the trip began by its fixes, the newest of them made at `newest`; None: it has not.
 
     It begins when the truck has left the first stop's area for two minutes, or with the first arrival at a later one;
-    with that at the first one too, unless this is a depot or the truck was there all along.
+    with that at the first one too, unless that is where trucks start (`is_start`). What happened long before its planned
+    start was no beginning of it.
     """
     left = found.departed_at[0]
     began = [left] if left is not None and newest - left >= _LEFT_S else []
-    first = 1 if is_from_depot or was_there else 0
-    began += [arrived for arrived in found.arrived_at[first:] if arrived is not None]
-    return min(began, default=None)
+    reached = zip(found.states, found.arrived_at, strict=True)
+    began += [arrived for state, arrived in [*reached][is_start:] if arrived is not None and state in _REACHED]
+    planned = trip.planned_start
+    soonest = -math.inf if planned is None else planned.timestamp() - _EARLY_S
+    return min((each for each in began if each >= soonest), default=None)
 
 
 def ended_at(trip: Trip, now: datetime) -> datetime | None:
@@ -105,4 +111,6 @@ def ended_at(trip: Trip, now: datetime) -> datetime | None:
         return None
     times = [time for stop in trip.stops for time in (stop.arrived_at, stop.departed_at) if time is not None]
     end = max(times, default=trip.started_at or now) + timedelta(seconds=_HOME_S)
-    return end if end <= now else None
+    # What looks left out may have been served where there was no coverage: those fixes are waited for a while.
+    is_doubtful = any(stop.state is StopState.SKIPPED and not stop.is_settled for stop in trip.stops)
+    return end if end + timedelta(seconds=_LATE_S if is_doubtful else 0.0) <= now else None

@@ -195,7 +195,12 @@ def start(before: Trip, at: datetime) -> Change:
 
 
 def begin(before: Trip, at: datetime) -> Change:
-    """The trip begins: its device's positions say so. Nothing changes unless it is planned and has a device."""
+    """The trip begins: its device's positions say so. Nothing changes unless it is planned and has a device.
+
+    Of a trip under way they may say that it began earlier: late fixes, or a person who was.
+    """
+    if before.state is TripState.UNDER_WAY and before.started_at is not None and at < before.started_at:
+        return replace(before, started_at=at, version=before.version + 1), []
     if before.state is not TripState.PLANNED or before.device is None:
         return before, []
     return _to(before, TripState.UNDER_WAY, at, started_at=at)
