@@ -1,5 +1,6 @@
 """Templates, commands and groups as JSON."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
@@ -86,6 +87,17 @@ class NewTemplate(Form):
     expires_s: ExpiresS = Field(300, description=_EXPIRES)
     retries: Retries = Field(2, description=_RETRIES)
     order: Order = Field("after_end", description=_ORDER)
+
+    def template(self, at: datetime) -> Template:
+        return Template(
+            parameters=tuple(each.parameter() for each in self.parameters),
+            needs_approval=self.dangerous if self.needs_approval is None else self.needs_approval,
+            is_deprecated=False,
+            version=1,
+            created_at=at,
+            updated_at=at,
+            **self.model_dump(exclude={"parameters", "needs_approval"}),
+        )
 
 
 class TemplateChange(Form):

@@ -36,18 +36,8 @@ async def list_command_templates(
     "/v1/command-templates", status_code=201, summary="Add a command template", responses=problems.responses(409)
 )
 async def add_command_template(form: NewTemplate, caller: Writer, services: Given, response: Response) -> TemplateBody:
-    at = services.clock()
-    new = Template(
-        parameters=tuple(each.parameter() for each in form.parameters),
-        needs_approval=form.dangerous if form.needs_approval is None else form.needs_approval,
-        is_deprecated=False,
-        version=1,
-        created_at=at,
-        updated_at=at,
-        **form.model_dump(exclude={"parameters", "needs_approval"}),
-    )
     made = await services.commands.templates.add(
-        caller.tenant, new, witness=witness(services, caller, "command_template.added")
+        caller.tenant, form.template(services.clock()), witness=witness(services, caller, "command_template.added")
     )
     response.headers["Location"] = f"/v1/command-templates/{made.id}"
     response.headers["ETag"] = etag(made.version)
