@@ -4,16 +4,18 @@ https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages and ...
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, override
 
-import google.auth
 import httpx
 import msgspec
-from google.auth import transport
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth import aws, transport
+from google.auth.credentials import Credentials
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.oauth2 import service_account
 
 from core.clock import Clock, epoch_ms
 from core.errors import Invalid
@@ -102,14 +104,8 @@ class Fcm:
     """A channel. `close` when done. Raises InvalidPushCredentials for a file that is no Google credentials."""
 
     def __init__(self, credentials_file: Path, *, clock: Clock, url: str = URL, project: str = "") -> None:
-        try:
-            # Of its kinds also external accounts: from AWS without a key of Google's.
-            self._credentials, found = google.auth.load_credentials_from_file(  # type: ignore[no-untyped-call]
-                str(credentials_file), scopes=[_SCOPE]
-            )
-        except (DefaultCredentialsError, ValueError, OSError) as error:
-            raise InvalidPushCredentials(f"{credentials_file} holds no Google credentials: {error}") from error
-        project = project or found or ""
+        self._credentials, found = _credentials(credentials_file)
+        project = project or found
         if not project:
             raise InvalidPushCredentials(f"{credentials_file} names no project: set MILKRUN_NOTIFY_FCM_PROJECT")
         self._send_url = f"{url}/v1/projects/{project}/messages:send"
@@ -141,6 +137,21 @@ class Fcm:
             if not self._credentials.valid:
                 await asyncio.to_thread(self._credentials.refresh, self._transport)
             return str(self._credentials.token)
+
+
+def _credentials(file: Path) -> tuple[Credentials, str]:
+    """Credentials for FCM and the project they name: a service account's key, or from AWS without a key of Google's."""
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        match facts.get("type"):
+            case "service_account":
+                account = service_account.Credentials.from_service_account_info(facts, scopes=[_SCOPE])  # type: ignore[no-untyped-call]
+                return account, facts.get("project_id", "")
+            case "external_account" if facts["credential_source"].get("environment_id", "").startswith("aws"):
+                return aws.Credentials.from_info(facts, scopes=[_SCOPE]), ""  # type: ignore[no-untyped-call]
+    except (GoogleAuthError, AttributeError, KeyError, ValueError, OSError) as error:
+        raise InvalidPushCredentials(f"{file} holds no Google credentials: {error}") from error
+    raise InvalidPushCredentials(f"{file} is neither a service account's key nor an external account of AWS")
 
 
 def body(message: Message, now: datetime) -> dict[str, Any]:
