@@ -28,6 +28,13 @@ class PreconditionFailed(MilkrunError):
     code = "precondition_failed"
 
 
+class UnsupportedMedia(Invalid):
+    """The body is of a kind that this route does not read; the message names those it does."""
+
+    kind = "unsupported_media_type"
+    code = "unsupported_media_type"
+
+
 class TenantRequired(Invalid):
     """An operator asked for something that belongs to a tenant and named none."""
 

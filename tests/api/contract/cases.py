@@ -13,3 +13,9 @@ def before_call(_context: Any, case: schemathesis.Case, _kwargs: dict[str, Any])
         case.headers["Idempotency-Key"] = uuid.uuid4().hex
     if case.query:
         case.query.pop("cursor", None)
+
+
+@schemathesis.serializer("text/csv")
+def csv_text(_context: Any, value: Any) -> bytes:
+    """A file is sent as it is."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")

@@ -114,7 +114,10 @@ class World:
 
     def digest(self, tenant: TenantId) -> dict[str, str]:
         """What the database holds of a tenant, table by table."""
-        tables = ("tenant", "device", "certificate", "user_account", "api_client", "api_key", "dead_letter", "shadow")
+        tables = (
+            *("tenant", "device", "certificate", "user_account", "api_client", "api_key", "dead_letter", "shadow"),
+            *("site", "route", "route_stop", "trip", "trip_stop"),
+        )
         with psycopg.connect(self.urls.owner) as conn:
             conn.execute("SET ROLE milkrun_operator")
             found = {}
@@ -153,6 +156,19 @@ def bodies() -> dict[str, Any]:
         "issue_certificate": {"csr": csr()},
         "revoke_certificate": {"reason": "unspecified"},
         "replay_letters": {"reason": "bad_json"},
+        "add_site": {"name": fresh, "lat": 47.0, "lon": 9.5},
+        "change_site": {"name": fresh},
+        "add_route": {"name": fresh, "stops": [{"site": "no-such-site"}]},
+        "change_route": {"name": fresh},
+        "plan_route": {"day": "2026-08-03"},
+        "add_trip": {"route": "no-such-route"},
+        "change_trip": {"day": "2026-08-04"},
+        "assign_trip": {"device": None},
+        "abandon_trip": {"reason": fresh},
+        "add_stop": {"site": "no-such-site"},
+        "order_stops": {"stops": []},
+        "change_stop": {"state": "skipped"},
+        **{f"import_{what}": {"type": "FeatureCollection", "features": []} for what in ("sites", "routes")},
         "add_command_template": {"id": f"t-{fresh}"},
         "change_command_template": {"description": "changed"},
         "send_command": {"device": "no-such-truck", "template": "no-such-template"},
@@ -219,11 +235,14 @@ async def _tenant(platform: Platform, urls: DatabaseUrls, name: TenantId) -> Ten
         letter = (await http.get("/v1/dead-letters")).json()["items"][0]["id"]
         for shadow in ("shadow", f"shadows/{marker}-shadow"):
             await http.patch(f"/v1/devices/{marker}-truck/{shadow}", json={"state": {"reported": {"of": marker}}})
+        await http.post("/v1/sites", json={"name": marker, "code": marker, "lat": 47.0, "lon": 9.5})
+        await http.post("/v1/routes", json={"name": marker, "code": marker, "stops": [{"site": marker}]})
         by = {"template": f"{marker}-template", "note": marker}
         await http.post("/v1/command-templates", json={"id": by["template"], "description": marker})
         command = (await http.post("/v1/commands", json={"device": f"{marker}-truck", **by})).json()["id"]
         batch = (await http.post("/v1/command-batches", json={"devices": [f"{marker}-truck"], **by})).json()["id"]
         of_notices = await notices.add(http, urls, name, marker)
+        trip = (await http.get(f"/v1/trips/{of_notices['trip']}")).json()
     ids = {
         **of_notices,
         "user_id": user.id,
@@ -235,6 +254,10 @@ async def _tenant(platform: Platform, urls: DatabaseUrls, name: TenantId) -> Ten
         "letter_id": str(letter),
         "name": f"{marker}-signal",
         "shadow": f"{marker}-shadow",
+        "site": marker,
+        "route": marker,
+        "trip": trip["id"],
+        "stop": trip["stops"][0]["id"],
         "template": by["template"],
         "command": command,
         "batch": batch,

@@ -25,6 +25,10 @@ UNKNOWN = {
     "letter_id": "999999999",
     "name": "no-such-signal",
     "shadow": "no-such-shadow",
+    "site": "site_nothing",
+    "route": "route_nothing",
+    "trip": "trip_nothing",
+    "stop": "stop_nothing",
     "template": "no-such-template",
     "command": "cmd_nothing",
     "batch": "bat_nothing",
@@ -113,6 +117,7 @@ async def test_what_is_read_is_ones_own_alone(world: World):
                 seen.add(operation.id)
     assert seen >= notices.SEEN | {
         "list_users", "show_user", "list_devices", "show_device", "list_positions",
+        "list_sites", "show_site", "list_routes", "show_route", "list_trips", "show_trip",
         "list_metrics", "list_events", "list_device_events", "list_letters", "show_letter",
     }  # fmt: skip
 

@@ -121,3 +121,46 @@ async def test_a_post_that_is_repeated_with_its_key_adds_one_site(dairy):
         answer = await dairy.acme.post("/v1/sites", json=FARM, headers={"Idempotency-Key": "k"})
         assert answer.status_code == 201
     assert len((await dairy.acme.get("/v1/sites")).json()["items"]) == 1
+
+
+async def test_sites_and_routes_come_from_files(dairy):
+    text = "code,name,lat,lon\nfarm-1,One,47.1,9.5\nfarm-2,Two,247.1,9.5\n"
+    for dry_run, listed in ((True, 0), (False, 1)):
+        answer = await dairy.acme.post(
+            "/v1/sites/import",
+            params={"dry_run": dry_run},
+            content=text,
+            headers={"Content-Type": "text/csv; charset=utf-8"},
+        )
+        report = answer.json()
+        assert answer.status_code == 200, answer.text
+        assert (report["dry_run"], report["lines"], report["added"]) == (dry_run, 2, 1)
+        assert [(bad["line"], bad["code"]) for bad in report["errors"]] == [(3, "farm-2")]
+        assert len((await dairy.acme.get("/v1/sites")).json()["items"]) == listed
+    route = {"type": "Feature", "geometry": None, "properties": {"code": "north", "stops": ["farm-1"]}}
+    content = {"type": "FeatureCollection", "features": [route]}
+    for kind in ("application/geo+json", "application/json"):
+        answer = await dairy.acme.post("/v1/routes/import", json=content, headers={"Content-Type": kind})
+        assert answer.status_code == 200, answer.text
+    assert answer.json()["unchanged"] == 1
+    assert [(entry.action, entry.after) for entry in dairy.api.tokens.audited] == [
+        ("sites.imported", {"added": 1, "changed": 0, "left_out": 1}),
+        ("routes.imported", {"added": 1, "changed": 0, "left_out": 0}),
+    ]
+    assert (await dairy.zeta.get("/v1/routes")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "status", "code"),
+    [
+        ("text/plain", b"code\nx\n", 415, "unsupported_media_type"),
+        ("text/csv", b"", 422, "invalid_import"),
+        ("text/csv", b"colour\nred\n", 422, "invalid_import"),
+        ("application/geo+json", b"[]", 422, "invalid_import"),
+        ("application/geo+json", b"{", 422, "invalid_request"),
+        ("text/csv", b"x" * 1_048_577, 413, "too_large"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_refused(dairy, kind, content, status, code):
+    answer = await dairy.acme.post("/v1/sites/import", content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
