@@ -87,7 +87,7 @@ async def show_accuracy(
     until: ToDay = None,
     route: Annotated[Reference | None, Query(description="Only this route's trips, by its id or code")] = None,
 ) -> AccuracyBody:
-    """Trips are judged half an hour after their end. 400 `invalid_days` for more than 366 days."""
+    """Trips are judged half an hour after their end. 422 `invalid_days` for more than 366 days."""
     first, last = days_of(services, since, until)
     of_route = None if route is None else (await services.places.route(caller.tenant, route)).id
     found = await services.accuracy.report(caller.tenant, first, last, of_route)

@@ -58,7 +58,7 @@ class MapsBody(BaseModel):
 
 @router.get("/v1/maps/report", summary="Calls of maps and their cost")
 async def report_maps(caller: WholeTenant, services: Given, since: FromDay = None, until: ToDay = None) -> MapsBody:
-    """Each month is priced for itself, free calls included. 400 `invalid_days` for more than 366 days."""
+    """Each month is priced for itself, free calls included. 422 `invalid_days` for more than 366 days."""
     first, last = days_of(services, since, until)
     found = await services.maps.report(caller.tenant, first, last)
     return MapsBody(

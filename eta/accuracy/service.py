@@ -5,19 +5,11 @@ from dataclasses import dataclass
 from datetime import date
 
 from core.db import Database
-from core.errors import Invalid
 from core.tenancy import TenantId
 from eta.accuracy import store
 from eta.accuracy.figures import Report, figures
 from eta.accuracy.tally import Tally
-
-MOST_DAYS = 366
-
-
-class InvalidDays(Invalid):
-    """The days asked for are none, or too many."""
-
-    code = "invalid_days"
+from eta.days import checked_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +36,3 @@ class AccuracyService:
             days.setdefault(day, Tally()).add(sums)
         return OwnReport(figures(total), {day: figures(sums) for day, sums in days.items()})
 
-
-def checked_days(since: date, until: date) -> None:
-    """Raises InvalidDays unless these are 1 to 366 days in their order."""
-    if not 0 <= (until - since).days < MOST_DAYS:
-        raise InvalidDays(f"{since} to {until}: allowed are 1 to {MOST_DAYS} days, the first of them first")

@@ -6,22 +6,15 @@ from dataclasses import dataclass
 from datetime import date
 
 from core.db import Database
-from core.errors import Invalid
 from core.tenancy import TenantId
+from eta.days import checked_days
 from eta.routing import store
-from eta.routing.model import Engine
 from eta.routing.cost.prices import Prices
+from eta.routing.model import Engine
 from eta.routing.store import Driven, Used
 
-MOST_DAYS = 366
 # Refused before anybody was asked.
 _NOT_MADE = frozenset({"map_budget_spent", "database_unavailable"})
-
-
-class InvalidPeriod(Invalid):
-    """The days asked for are none, or too many."""
-
-    code = "invalid_days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +64,8 @@ class MapsService:
         self._prices = prices
 
     async def report(self, tenant: TenantId, since: date, until: date) -> MapsReport:
-        """Of these days (UTC), both included. Raises InvalidPeriod."""
-        if not 0 <= (until - since).days < MOST_DAYS:
-            raise InvalidPeriod(f"{since} to {until}: allowed are 1 to {MOST_DAYS} days, the first of them first")
+        """Of these days (UTC), both included. Raises InvalidDays."""
+        checked_days(since, until)
         async with self._database.tenant(tenant) as tx:
             used = await store.used(tx, since, until)
             driven = await store.driven(tx, since, until)

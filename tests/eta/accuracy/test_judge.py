@@ -10,7 +10,8 @@ from core.settings import AccuracySettings
 from core.tenancy import tenant_id
 from eta.accuracy.judge import Judge
 from eta.accuracy.record import Expected, Recorder
-from eta.accuracy.service import AccuracyService, InvalidDays
+from eta.accuracy.service import AccuracyService
+from eta.days import InvalidDays
 from tests.eta.routing.engines import StillClock
 
 ACME, GLOBEX = tenant_id("acme"), tenant_id("globex")
