@@ -7,12 +7,15 @@ import { serverNow } from "../live/clock";
 import { useLocale, type Strings } from "../strings";
 import type { Format } from "../strings/format";
 import { TripTabs } from "../trips/TripTabs";
+import { dayWords } from "../trips/words";
 import { Select } from "../ui/Field";
 import { Forbidden } from "../ui/Forbidden";
 import { Empty, Loading, ProblemNote } from "../ui/states";
 
 const DAYS = { week: 7, month: 30, quarter: 90 } as const;
 type Range = keyof typeof DAYS;
+/** A mean of nothing is no number. */
+const NONE = "–";
 
 export default function AccuracyPage() {
   return useMay("trips:read") ? <Page /> : <Forbidden />;
@@ -82,6 +85,7 @@ function Report({ report }: { report: Accuracy }) {
         ))}
       </dl>
       <Horizons report={report} />
+      <Days report={report} />
       <Alerts report={report} />
       <section className="panel" aria-label={s.accuracy.meaning}>
         <h2>{s.accuracy.meaning}</h2>
@@ -100,7 +104,6 @@ function Report({ report }: { report: Accuracy }) {
 
 function Horizons({ report }: { report: Accuracy }) {
   const { s, f } = useLocale();
-  const percent = (share: number | null) => (share === null ? "–" : `${f.number(share, 0)} %`);
   return (
     <div className="table-wrap">
       <table aria-label={s.accuracy.horizon}>
@@ -119,10 +122,10 @@ function Horizons({ report }: { report: Accuracy }) {
             <tr key={row.minutes}>
               <td>{s.accuracy.minutes(row.minutes.replace("-", "–"))}</td>
               <td className="number">{f.integer(row.predictions)}</td>
-              <td className="number">{row.mae_s === null ? "–" : f.duration(row.mae_s * 1000)}</td>
+              <td className="number">{seconds(row.mae_s, f)}</td>
               <td className="number">{biasWords(row.bias_s, s, f)}</td>
-              <td className="number">{percent(row.within_2_min_pct)}</td>
-              <td className="number">{percent(row.band_coverage_pct)}</td>
+              <td className="number">{percent(row.within_2_min_pct, f)}</td>
+              <td className="number">{percent(row.band_coverage_pct, f)}</td>
             </tr>
           ))}
         </tbody>
@@ -131,9 +134,45 @@ function Horizons({ report }: { report: Accuracy }) {
   );
 }
 
+/** Day by day, so that a bad day is seen as one. */
+function Days({ report }: { report: Accuracy }) {
+  const { s, f } = useLocale();
+  if (report.days.length < 2) return null;
+  return (
+    <details>
+      <summary>{s.accuracy.byDay}</summary>
+      <div className="table-wrap">
+        <table aria-label={s.accuracy.byDay}>
+          <thead>
+            <tr>
+              <th scope="col">{s.trips.day}</th>
+              {[s.accuracy.trips, s.accuracy.arrivals, s.accuracy.mae, s.accuracy.score, s.accuracy.coverage].map((head) => (
+                <th key={head} scope="col" className="number">
+                  {head}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {[...report.days].reverse().map((row) => (
+              <tr key={row.day}>
+                <td>{dayWords(row.day, f)}</td>
+                <td className="number">{f.integer(row.trips)}</td>
+                <td className="number">{f.integer(row.arrivals)}</td>
+                <td className="number">{seconds(row.mae_5_to_10_min_s, f)}</td>
+                <td className="number">{f.number(row.benchmark_score, 1)}</td>
+                <td className="number">{percent(row.band_coverage_pct, f)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </details>
+  );
+}
+
 function Alerts({ report }: { report: Accuracy }) {
   const { s, f } = useLocale();
-  const percent = (share: number | null) => (share === null ? "–" : `${f.number(share, 0)} %`);
   if (report.alerts.length === 0) return null;
   return (
     <section className="section">
@@ -155,10 +194,10 @@ function Alerts({ report }: { report: Accuracy }) {
               <tr key={row.kind}>
                 <td>{s.alerts.kinds[row.kind] ?? row.kind}</td>
                 <td className="number">{f.integer(row.fired)}</td>
-                <td className="number">{row.lead_mae_s === null ? "–" : f.duration(row.lead_mae_s * 1000)}</td>
-                <td className="number">{percent(row.on_time_pct)}</td>
-                <td className="number">{percent(row.late_pct)}</td>
-                <td className="number">{percent(row.missed_pct)}</td>
+                <td className="number">{seconds(row.lead_mae_s, f)}</td>
+                <td className="number">{percent(row.on_time_pct, f)}</td>
+                <td className="number">{percent(row.late_pct, f)}</td>
+                <td className="number">{percent(row.missed_pct, f)}</td>
                 <td className="number">{f.integer(row.repeated)}</td>
               </tr>
             ))}
@@ -173,8 +212,16 @@ function Alerts({ report }: { report: Accuracy }) {
 }
 
 function biasWords(bias: number | null, s: Strings, f: Format): string {
-  if (bias === null) return "–";
+  if (bias === null) return NONE;
   if (Math.round(bias) === 0) return f.duration(0);
   const time = f.duration(Math.abs(bias) * 1000);
   return bias > 0 ? s.accuracy.lateWord(time) : s.accuracy.earlyWord(time);
+}
+
+function seconds(value: number | null, f: Format): string {
+  return value === null ? NONE : f.duration(value * 1000);
+}
+
+function percent(share: number | null, f: Format): string {
+  return share === null ? NONE : `${f.number(share, 0)} %`;
 }

@@ -5,7 +5,7 @@ import { usePages } from "./page";
 
 export type Site = Schemas["SiteBody"];
 export type NewSite = Schemas["NewSite"];
-export type ImportReport = Schemas["ImportBody"];
+export type ImportReport = Schemas["ReportBody"];
 
 const KEY = "/v1/sites";
 const SITE = "/v1/sites/{site}";

@@ -8,6 +8,7 @@ import { Empty } from "../ui/states";
 import { createMap, fleetBounds, roadBounds, unmercator, type Camera } from "./createMap";
 import { MapControls } from "./MapControls";
 import { FleetOverlay } from "./overlay";
+import { keepPace, Pace } from "./pace";
 import { styleOf } from "./style";
 import { ground, type Ground } from "./tiles";
 
@@ -82,7 +83,9 @@ export default function FleetMap({ fleet, visible, selected, onSelect, isFollowi
     }
     const overlay = new FleetOverlay(map, fleet, { markers: above, trails: below }, isStill);
     overlay.restyle();
-    const stop = run(map, overlay);
+    const pace = new Pace();
+    const stop = run(map, overlay, pace);
+    const unpace = keepPace(map, pace);
     const unlisten = listen(map, overlay, latest);
     const unfit = lastCamera === null ? fitOnce(map, fleet, startBase.current) : () => undefined;
     setLive({ map, overlay });
@@ -91,6 +94,7 @@ export default function FleetMap({ fleet, visible, selected, onSelect, isFollowi
       lastCamera = { center: [center.lng, center.lat], zoom: map.getZoom() };
       unfit();
       unlisten();
+      unpace();
       stop();
       map.remove();
       setLive(null);
@@ -147,12 +151,12 @@ export default function FleetMap({ fleet, visible, selected, onSelect, isFollowi
 }
 
 /** Draw in every frame while the map is there. */
-function run(map: MapLibre, overlay: FleetOverlay): () => void {
+function run(map: MapLibre, overlay: FleetOverlay, pace: Pace): () => void {
   let handle = 0;
   let drawnAt = 0;
   const draw = () => {
     drawnAt = performance.now();
-    overlay.frame(drawnAt);
+    overlay.frame(drawnAt, pace.isSlow);
   };
   const tick = () => {
     if (performance.now() - drawnAt > SAME_FRAME_MS) draw();

@@ -17,6 +17,8 @@ const MOST_TRAILS_ON_THE_MOVE = 150;
 const NAMES_FROM_ZOOM = 11;
 const TOUCH_PX = 18;
 const SHORTEST_STEP_PX = 2;
+/** Where drawing is slow, a moving map takes what was drawn along for this long. */
+const CARRIED_MS = 120;
 
 export interface View {
   /** The vehicles that pass the filter; null = all. */
@@ -54,6 +56,10 @@ export class FleetOverlay {
   private trailsFor = "";
   private wasMoving = false;
   private drawnFor = "";
+  private drawnAt = Number.NEGATIVE_INFINITY;
+  /** How the screen lay when the markers were drawn, and whether they are carried along since. */
+  private drawnOn: Screen | null = null;
+  private isCarried = false;
   private readonly names = new Map<string, HTMLCanvasElement>();
   private readonly map: MapLibre;
   private readonly fleet: FleetStore;
@@ -87,9 +93,14 @@ export class FleetOverlay {
     this.drawnFor = "";
   }
 
-  /** Draw what is due at `at` (the page's clock in ms). */
-  frame(at: number): void {
+  /** Draw what is due at `at` (the page's clock in ms); `isSlow`: drawing takes long here. */
+  frame(at: number, isSlow: boolean): void {
     const screen = this.screen();
+    if (isSlow && this.map.isMoving() && at - this.drawnAt < CARRIED_MS && this.drawnOn !== null) {
+      this.carry(this.drawnOn, screen);
+      return;
+    }
+    this.letGo();
     const camera = `${screen.scale} ${screen.left} ${screen.top} ${screen.width} ${screen.height}`;
     const isRegrouped = this.regroup(at);
     const isMoving = this.map.isMoving();
@@ -104,6 +115,25 @@ export class FleetOverlay {
       this.drawMarkers(screen);
       this.drawnFor = camera;
     }
+    this.drawnAt = at;
+    this.drawnOn = screen;
+  }
+
+  /** Move both canvases as the ground has moved since they were drawn: of a flat map that is exact. */
+  private carry(from: Screen, to: Screen): void {
+    const grown = to.scale / from.scale;
+    const moved = `translate(${to.left - from.left * grown}px, ${to.top - from.top * grown}px) scale(${grown})`;
+    for (const { canvas } of [this.markers, this.trails]) {
+      canvas.style.transformOrigin = "0 0";
+      canvas.style.transform = moved;
+    }
+    this.isCarried = true;
+  }
+
+  private letGo(): void {
+    if (!this.isCarried) return;
+    for (const { canvas } of [this.markers, this.trails]) canvas.style.transform = "";
+    this.isCarried = false;
   }
 
   /** What lies at a point of the map pane, in CSS pixels from its corner. */
@@ -123,7 +153,7 @@ export class FleetOverlay {
   }
 
   private screen(): Screen {
-    const { width, height } = this.markers.canvas.getBoundingClientRect();
+    const { clientWidth: width, clientHeight: height } = this.markers.canvas;
     for (const { canvas } of [this.markers, this.trails]) {
       const [w, h] = [Math.round(width * this.ratio), Math.round(height * this.ratio)];
       if (canvas.width !== w || canvas.height !== h) {

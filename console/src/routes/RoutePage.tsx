@@ -68,7 +68,7 @@ function Page({ route, etag }: { route: Route; etag: string | null }) {
         )}
       </header>
       <Facts route={route} />
-      <div className="trip-grid">
+      <div className="trip-grid even">
         <div className="player">{sites.isSuccess && <RouteMap route={route} sites={byId} />}</div>
         <Stops route={route} sites={byId} />
       </div>

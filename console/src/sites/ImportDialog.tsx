@@ -8,6 +8,12 @@ import { Dialog } from "../ui/Dialog";
 import { ProblemNote } from "../ui/states";
 import { fileType } from "./model";
 
+/** docs/trips.md tells what each may hold. */
+const COLUMNS = {
+  sites: "code, name, kind, lat, lon, radius_m, timezone, windows, contact, email, phone",
+  routes: "route, name, weekdays, starts_at, timezone, device, site, after_s, service_s, quantity",
+};
+
 interface Chosen {
   text: string;
   type: string;
@@ -46,12 +52,12 @@ export function ImportDialog({ what, onClose }: { what: "sites" | "routes"; onCl
     setChosen({ text, type });
     await run({ text, type }, true);
   };
-  const good = report === null ? 0 : report.body.created + report.body.updated;
+  const good = report === null ? 0 : report.body.added + report.body.changed;
   return (
     <Dialog title={what === "sites" ? s.sites.import : s.routes.import} isWide onClose={onClose}>
       <p className="muted">{s.imports.lead}</p>
       <p className="small muted">
-        {s.imports.columns}: <code>{what === "sites" ? s.imports.siteColumns : s.imports.routeColumns}</code>
+        {s.imports.columns}: <code>{COLUMNS[what]}</code>
       </p>
       <input
         type="file"
@@ -78,11 +84,11 @@ export function ImportDialog({ what, onClose }: { what: "sites" | "routes"; onCl
 
 function Report({ body, isWritten }: { body: ImportReport; isWritten: boolean }) {
   const { s, f } = useLocale();
-  const [made, changed] = [f.integer(body.created), f.integer(body.updated)];
+  const [made, changed, same] = [f.integer(body.added), f.integer(body.changed), f.integer(body.unchanged)];
   return (
     <>
       <p className={body.errors.length === 0 || isWritten ? "note good" : "note"} role="status">
-        {isWritten ? s.imports.written(made, changed) : s.imports.checked(made, changed, f.integer(body.errors.length))}
+        {isWritten ? s.imports.written(made, changed, same) : s.imports.checked(made, changed, same, f.integer(body.errors.length))}
       </p>
       {body.errors.length > 0 && (
         <>
@@ -91,7 +97,7 @@ function Report({ body, isWritten }: { body: ImportReport; isWritten: boolean })
             <table aria-label={s.imports.errors}>
               <thead>
                 <tr>
-                  {[s.imports.line, s.imports.field, s.imports.why].map((head) => (
+                  {[s.imports.line, s.imports.code, s.imports.why].map((head) => (
                     <th key={head} scope="col">
                       {head}
                     </th>
@@ -99,11 +105,11 @@ function Report({ body, isWritten }: { body: ImportReport; isWritten: boolean })
                 </tr>
               </thead>
               <tbody>
-                {body.errors.map(({ line, field, message }) => (
-                  <tr key={`${line} ${field ?? ""} ${message}`}>
+                {body.errors.map(({ line, code, message }) => (
+                  <tr key={`${line} ${code} ${message}`}>
                     <td>{f.integer(line)}</td>
                     <td>
-                      <code>{field}</code>
+                      <code>{code}</code>
                     </td>
                     <td className="wrap">{message}</td>
                   </tr>

@@ -228,14 +228,13 @@ export const imports: Strings["imports"] = {
   file: "Datei",
   write: "Einlesen",
   writeGood: "Die guten Zeilen einlesen",
-  checked: (made, changed, bad) => `Es würden ${made} angelegt und ${changed} geändert; ${bad} Zeilen sind unbrauchbar. Noch ist nichts geschrieben.`,
-  written: (made, changed) => `${made} angelegt, ${changed} geändert.`,
+  checked: (made, changed, same, bad) =>
+    `Es würden ${made} angelegt und ${changed} geändert; ${same} sind schon so, und ${bad} Zeilen sind unbrauchbar. Noch ist nichts geschrieben.`,
+  written: (made, changed, same) => `${made} angelegt, ${changed} geändert, ${same} unverändert.`,
   errors: "Unbrauchbare Zeilen",
   line: "Zeile",
-  field: "Feld",
+  code: "Kürzel",
   why: "Grund",
   columns: "Spalten einer CSV",
-  siteColumns: "code, name, kind, lat, lon, radius_m",
-  routeColumns: "code, name, site, service_s",
   unknownType: "Das ist weder eine CSV- noch eine GeoJSON-Datei.",
 };

@@ -232,14 +232,13 @@ export const imports = {
   file: "File",
   write: "Import",
   writeGood: "Import the good lines",
-  checked: (made: string, changed: string, bad: string) => `Would make ${made} and change ${changed}; ${bad} lines cannot be used. Nothing is written yet.`,
-  written: (made: string, changed: string) => `${made} made, ${changed} changed.`,
+  checked: (made: string, changed: string, same: string, bad: string) =>
+    `Would make ${made} and change ${changed}; ${same} are as they are already, and ${bad} lines cannot be used. Nothing is written yet.`,
+  written: (made: string, changed: string, same: string) => `${made} made, ${changed} changed, ${same} as they were.`,
   errors: "Lines that cannot be used",
   line: "Line",
-  field: "Field",
+  code: "Code",
   why: "Why",
   columns: "Columns of a CSV",
-  siteColumns: "code, name, kind, lat, lon, radius_m",
-  routeColumns: "code, name, site, service_s",
   unknownType: "This is neither a CSV nor a GeoJSON file.",
 };
