@@ -205,13 +205,19 @@ class AlertRaised(TripEvent, frozen=True, kw_only=True):
 
 
 class NoticePosted(Event, frozen=True, kw_only=True):
-    """Something new stands in an inbox. `recipient` is whose."""
+    """Something new stands in an inbox. `recipient` is whose; the rest is what it says."""
 
     stream: ClassVar[str] = "notice"
 
     tenant: str
     notice: str
     recipient: str
+    kind: str = ""
+    title: str = ""
+    body: str = ""
+    trip: str = ""
+    stop: str = ""
+    site: str = ""
 
     @property
     def key(self) -> str:

@@ -64,7 +64,7 @@ class FanOut:
             by_push = {each.id for each in told if "push" in each.channels}
             await self._push(tx, [n for n in notices if n.held is None and n.recipient in by_push], now)
             shown = [n for n in notices if n.read_at is None]
-            await outbox.add(tx, [NoticePosted(tenant=tx.tenant, notice=n.id, recipient=n.recipient) for n in shown])
+            await outbox.add(tx, [_posted(tx, each) for each in shown])
             facts = {
                 "tenant": event.tenant,
                 "alert": event.alert,
@@ -171,6 +171,20 @@ async def _tell_webhooks(
     digest = hashlib.blake2b("\n".join((tx.tenant, *identity)).encode(), digest_size=16).hexdigest()
     new = [webhooks.delivery(each, kind, f"msg_{digest}", payload, now, alert=alert) for each in listening]
     await deliveries.add(tx, new)
+
+
+def _posted(tx: TenantTx, notice: Notice) -> NoticePosted:
+    return NoticePosted(
+        tenant=tx.tenant,
+        notice=notice.id,
+        recipient=notice.recipient,
+        kind=notice.kind,
+        title=notice.title,
+        body=notice.body,
+        trip=notice.trip,
+        stop=notice.stop,
+        site=notice.site,
+    )
 
 
 def _notice(event: AlertRaised, site: Site, recipient: Recipient, now: datetime) -> Notice:

@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from core.channels import Channel
-from core.events import AlertRaised, ArrivalsEstimated, CommandChanged, Event, StopChanged, TripChanged, TripEvent
+from core.events import (
+    AlertRaised,
+    ArrivalsEstimated,
+    CommandChanged,
+    Event,
+    NoticePosted,
+    StopChanged,
+    TripChanged,
+    TripEvent,
+)
 from core.tenancy import TenantId, Thing
 
 
@@ -62,6 +71,20 @@ def _alert(event: AlertRaised) -> Told:
     return Told(Channel(TenantId(event.tenant), "alerts"), "alert", data)
 
 
+def _notice(event: NoticePosted) -> Told:
+    data = {
+        "notice": event.notice,
+        "recipient": event.recipient,
+        "kind": event.kind,
+        "title": event.title,
+        "body": event.body,
+        "trip": event.trip,
+        "stop": event.stop,
+        "site": event.site,
+    }
+    return Told(Channel(TenantId(event.tenant), "notices"), "notice", data)
+
+
 def _command(event: CommandChanged) -> Told:
     thing = Thing.parse(event.thing)
     data = {
@@ -80,5 +103,6 @@ TELLERS: Mapping[type[Event], Callable[[Any], Told]] = {
     TripChanged: _trip,
     StopChanged: _stop,
     AlertRaised: _alert,
+    NoticePosted: _notice,
     CommandChanged: _command,
 }

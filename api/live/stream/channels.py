@@ -9,10 +9,11 @@ from api.live.errors import UnknownChannel
 
 
 class View(enum.Enum):
-    """What the role `site` is shown of a channel."""
+    """What the role `site` is shown of a channel; OWN holds for every role."""
 
     DEVICES = "devices"  # events of the devices on their way to it
     SITES = "sites"  # events about the site itself
+    OWN = "own"  # what stands in the follower's own inbox
     TRIP = "trip"  # while the trip is on its way to it: its own stops
 
 
@@ -41,6 +42,7 @@ KINDS = {
         Kind("events", View.DEVICES),
         Kind("trip", View.TRIP, Scope.TRIPS_READ, is_of_one=True),
         Kind("alerts", View.SITES, Scope.ALERTS_READ),
+        Kind("notices", View.OWN, Scope.ALERTS_READ),
         Kind("commands", View.DEVICES, Scope.COMMANDS_READ),
     )
 }

@@ -51,6 +51,7 @@ ALL = Filter()
 class _Facts(msgspec.Struct, frozen=True, gc=False):
     device: str | None = None
     site: str | None = None
+    recipient: str | None = None
     lat: float | None = None
     lon: float | None = None
     labels: dict[str, object] | None = None
@@ -70,14 +71,22 @@ class Selection:
     """A filter at work on one feed. It remembers which vehicles are known to be outside its box.
 
     `allowed` None: every device of the tenant; else those a site may see now. `sites` not None: of what belongs to a
-    site only what belongs to one of these. `labels` is kept true by the hub.
+    site only what belongs to one of these. `recipient` not None: only what is told to him. `labels` is kept true by the
+    hub.
     """
 
     def __init__(
-        self, wanted: Filter, allowed: frozenset[str] | None, labels: Labels, *, sites: frozenset[str] | None = None
+        self,
+        wanted: Filter,
+        allowed: frozenset[str] | None,
+        labels: Labels,
+        *,
+        sites: frozenset[str] | None = None,
+        recipient: str | None = None,
     ) -> None:
         self.wanted = wanted
         self.sites = sites
+        self.recipient = recipient
         asked = frozenset(wanted.devices) if wanted.devices else None
         self.devices = asked if allowed is None else allowed if asked is None else asked & allowed
         self._labels = labels
@@ -85,11 +94,12 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        return self.devices is None and self.sites is None and not self.wanted.labels and self.wanted.bbox is None
+        is_theirs = self.devices is None and self.sites is None and self.recipient is None
+        return is_theirs and not self.wanted.labels and self.wanted.bbox is None
 
     def again(self) -> "Selection":
         """The same filter without a memory, for a replay."""
-        fresh = Selection(self.wanted, None, self._labels, sites=self.sites)
+        fresh = Selection(self.wanted, None, self._labels, sites=self.sites, recipient=self.recipient)
         fresh.devices = self.devices
         return fresh
 
@@ -97,6 +107,7 @@ class Selection:
         """Whether the event is told. One call an event, in order, for it moves the memory of the box."""
         facts = event.data
         is_foreign = self.sites is not None and facts.site is not None and facts.site not in self.sites
+        is_foreign = is_foreign or self.recipient not in {None, facts.recipient}
         if is_foreign or (self.devices is not None and facts.device not in self.devices):
             return False
         if self.wanted.labels:

@@ -374,4 +374,4 @@ def _is_wanted(subscription: Subscription) -> bool:
 
 
 def _key(subscription: Subscription, selection: Selection) -> tuple[object, ...]:
-    return subscription.id, selection.wanted.key, selection.devices, selection.sites
+    return subscription.id, selection.wanted.key, selection.devices, selection.sites, selection.recipient

@@ -36,10 +36,12 @@ class Sight:
 
     async def selection(self, client: Client, channel: str, wanted: Filter, labels: Labels) -> Selection:
         """What this client gets of the channel now."""
-        sites = client.principal.sites
+        sites, view = client.principal.sites, channels.kind_of(channel).view
+        if view is View.OWN:
+            return Selection(wanted, None, labels, recipient=client.principal.id)
         if client.principal.role is not Role.SITE:
             return Selection(wanted, None, labels)
-        match channels.kind_of(channel).view:
+        match view:
             case View.DEVICES:
                 return Selection(wanted, await self.site_view.devices(client.tenant, sites), labels)
             case View.SITES:
