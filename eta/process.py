@@ -6,7 +6,10 @@ from core.db import Database
 from core.metrics import READY
 from core.settings import Settings
 from core.worker import Worker, until_stopped
+from eta.accuracy.judge import Judge
+from eta.accuracy.record import Recorder
 from eta.live.announce import Announcer
+from eta.live.beside import Beside
 from eta.live.handlers import Follower
 from eta.live.learner import Learner
 from eta.routing.process import opened
@@ -24,8 +27,16 @@ async def run(settings: Settings) -> None:
     everyone = Database(database.operator_url, pool_size=4, statement_timeout_s=timeout_s)
     bus = Bus(settings.redis, settings.bus)
     async with tenants, everyone, opened(everyone, settings.maps, utc_now) as ladder:
+        recorder = Recorder(everyone)
+        judge = Judge(tenants, everyone, settings.accuracy, utc_now)
         follower = Follower(
-            database=tenants, everyone=everyone, bus=bus, drawer=ladder, settings=settings.eta, clock=utc_now
+            database=tenants,
+            everyone=everyone,
+            bus=bus,
+            drawer=ladder,
+            settings=settings.eta,
+            clock=utc_now,
+            beside=Beside(ladder, recorder),
         )
         announcer = Announcer(database=tenants, clock=utc_now)
         learner = Learner(database=tenants, everyone=everyone, settings=settings.eta, clock=utc_now)
@@ -44,7 +55,8 @@ async def run(settings: Settings) -> None:
             # Before the first fix is heard, so that none passes by as nobody's.
             await follower.watch.look()
             READY.set(1)
-            await until_stopped(worker.run(), follower.run(), learner.run(), plans.run())
+            await until_stopped(worker.run(), follower.run(), learner.run(), plans.run(), recorder.run(), judge.run())
         finally:
             READY.set(0)
+            await recorder.flush()
             await bus.close()

@@ -3,6 +3,7 @@
 import bisect
 import enum
 import math
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from eta.engine.bands import STEPS_A_S, Bands, Quantiles
@@ -33,6 +34,9 @@ _NOISE_S = 4.0  # variance that each second ahead adds: lights, queues, passenge
 _SERVICE_STOPS = 2.0  # so many stops served as guessed weigh against what this trip shows ...
 _SERVICE_STOPS_A_TRIP = 10.0  # ... and so many more for each trip in the history
 _LONG_SERVICE_S = 600.0
+_TRAFFIC_FADES_S = 1200.0  # the traffic of so long ago counts for a third ...
+_TRAFFIC_OVER_S = 1800.0  # ... and for nothing after this
+_TRAFFIC_LEAST_S = 120.0  # of expected driving: less tells nothing of the rest
 
 
 class Arrival(NamedTuple):
@@ -50,6 +54,7 @@ class Arrival(NamedTuple):
 class Method(enum.StrEnum):
     """What an estimate rests on, best first."""
 
+    TRAFFIC = "traffic"  # a map engine's word on the traffic of now, and the rest as below
     HISTORY = "history"  # earlier trips over most of this road
     GUESS = "guess"  # usual speeds, and this trip's own pace
     DETOUR = "detour"  # off the route: straight-line way back to it, then as above
@@ -89,6 +94,7 @@ class Estimator:
         "_service",
         "_spread",
         "_to_serve",
+        "_traffic",
         "planned_start",
         "profile",
         "track",
@@ -97,6 +103,8 @@ class Estimator:
     def __init__(self, track: Track, profile: Profile, planned_start: float | None) -> None:
         self.track = track
         self.planned_start = planned_start
+        self._traffic: tuple[float, float] | None = None
+        """(driving in traffic against what was expected, when it was asked)"""
         self.use(profile)
 
     def use(self, profile: Profile) -> None:
@@ -140,6 +148,38 @@ class Estimator:
             self._pace = 1.0
         self._spread = math.sqrt(variance + _ROAD_GUESSED**2 / (1.0 + 3.0 * trips))
 
+    def heed(self, leg_s: Sequence[float], at: float) -> None:
+        """Take a map engine's driving seconds to the next stops, as of `at`: from here to the first, then on.
+
+        Nothing of it outlives this estimator, and after half an hour no estimate rests on it.
+        """
+        states, arrivals = self.track.visits.states, self.track.route.arrivals
+        first = bisect.bisect_left(arrivals, self.track.next)
+        ahead = [i for i in range(first, len(arrivals)) if states[i] is StopState.AHEAD][: len(leg_s)]
+        if not ahead:
+            return
+        _, driven, _ = self._here()
+        expected = self.profile.until[ahead[-1]][0] - driven
+        if expected >= _TRAFFIC_LEAST_S:
+            self._traffic = (sum(leg_s[: len(ahead)]) / expected, at)
+
+    def _in_traffic(self, now: float) -> tuple[float, float, float]:
+        """Excess over the expected driving, the share of it that lasts, and what fades with the distance ahead."""
+        excess = self._pace - 1.0
+        if self._traffic is None or not self._heeds(now):
+            return excess, _LASTS, _PASSING
+        ratio, at = self._traffic
+        weight = math.exp(-max(now - at, 0.0) / _TRAFFIC_FADES_S)
+        lasts = weight + (1.0 - weight) * _LASTS
+        return weight * (ratio - 1.0) + (1.0 - weight) * excess, lasts, (1.0 - lasts) * _FADES_S
+
+    def _heeds(self, now: float) -> bool:
+        """Whether the traffic counts: not for a vehicle that is silent or elsewhere, and not for long."""
+        track = self.track
+        if self._traffic is None or now - track.at > _AGED_S or track.is_off_route or track.approach_m is not None:
+            return False
+        return now - self._traffic[1] <= _TRAFFIC_OVER_S
+
     def estimate(self, now: float, bands: Bands | None) -> Estimate:
         """Arrival at every stop still ahead. Without `bands`, p10 and p90 are one deviation off the middle."""
         track, profile, route = self.track, self.profile, self.track.route
@@ -147,7 +187,8 @@ class Estimator:
             self._weigh()
         age = max(now - track.at, 0.0)
         wait, driven, served = self._here()
-        excess, service = self._pace - 1.0, self._service
+        excess, lasts, passing = self._in_traffic(now)
+        service = self._service
         variance = self._spread * self._spread
         states, steps = track.visits.states, (bands or _PLAIN).steps
         last, base, soonest = len(steps) - 1, track.at, now + _AGED_SHARE * age
@@ -161,7 +202,7 @@ class Estimator:
             left = drive - driven
             if left < 0.0:  # noqa: PLR1730
                 left = 0.0
-            drives = left + left * excess * (_LASTS + _PASSING / (_FADES_S + left))
+            drives = left + left * excess * (lasts + passing / (_FADES_S + left))
             ahead = wait + drives + service * (serve - served)
             if ahead < 0.0:  # noqa: PLR1730
                 ahead = 0.0
@@ -178,7 +219,7 @@ class Estimator:
             p50 = eta if p50 < eta else p50  # noqa: FURB136
             p90 = at + high * scale
             found.append(_arrival(Arrival, (i, eta, p10, p50, p50 if p90 < p50 else p90)))  # noqa: FURB136
-        method, reason = self._grounds(age)
+        method, reason = self._grounds(now, age)
         return Estimate(now, method, age, reason, found)
 
     def _here(self) -> tuple[float, float, float]:
@@ -204,13 +245,15 @@ class Estimator:
             wait += min(profile.idle_ratio * track.standing_s, _STANDS_ON_S)
         return wait, drive[here] + part * (drive[k] - drive[here]), serve[k]
 
-    def _grounds(self, age: float) -> tuple[Method, str]:
+    def _grounds(self, now: float, age: float) -> tuple[Method, str]:
         if age > _AGED_S:
             return Method.AGED, f"no position for {age:.0f} s"
         if (away := self.track.approach_m) is not None:
             return Method.DETOUR, f"{away / 1000.0:.1f} km from the first stop, on the way to it"
         if self.track.is_off_route:
             return Method.DETOUR, f"off the route for {self.track.at - self.track.off_since:.0f} s"
+        if self._traffic is not None and self._heeds(now):
+            return Method.TRAFFIC, f"the traffic of {max(now - self._traffic[1], 0.0) / 60.0:.0f} min ago"
         share = self.profile.known_share
         if share >= 0.5:
             return Method.HISTORY, f"earlier trips know {min(share, 1.0):.0%} of the route"

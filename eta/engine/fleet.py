@@ -113,6 +113,10 @@ class Fleet:
         self._renew(trip, now)
         return trip.estimator.estimate(now, self.bands)
 
+    def heed(self, trip_id: str, leg_s: Sequence[float], at: float) -> None:
+        """Let a trip's arrival times rest on a map engine's driving seconds to its next stops, as of `at`."""
+        self.trips[trip_id].estimator.heed(leg_s, at)
+
     def due_alerts(self, trip_id: str, estimate: Estimate) -> list[tuple[int, alerts.Alert]]:
         """(index of the stop, alert) of every warning this estimate makes due.
 

@@ -13,6 +13,7 @@ from eta.engine.fleet import Fleet
 from eta.engine.track import Fix, Track
 from eta.live import model
 from eta.live.store import Kept, LatLon, Road
+from eta.routing.recalibrate import Recalibration
 from eta.trips.model import Seen, Trip, TripStop
 
 _FAR_FROM_SHAPE_M = 250.0
@@ -44,6 +45,7 @@ class Followed:
     """since when another road is asked for; 0: none is"""
     drawn_at: float = 0.0
     raised: set[tuple[str, str]] = field(default_factory=set)
+    recalibration: Recalibration = field(default_factory=Recalibration)
 
     @property
     def track(self) -> Track:

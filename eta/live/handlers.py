@@ -18,6 +18,7 @@ from core.settings import EtaSettings
 from core.worker import Handler
 from eta.engine.track import Fix
 from eta.live import announce, model, roads, store
+from eta.live.beside import Beside
 from eta.live.followed import Followed, follow
 from eta.live.known import Known
 from eta.live.roads import Drawer
@@ -57,10 +58,12 @@ class Follower:
         drawer: Drawer | None,
         settings: EtaSettings,
         clock: Clock,
+        beside: Beside | None = None,
     ) -> None:
         self._database = database
         self._bus = bus
         self._drawer = drawer
+        self._beside = beside
         self._settings = settings
         self._clock = clock
         self.watch = Watch(everyone, settings, clock)
@@ -129,6 +132,8 @@ class Follower:
         if newest_live >= moved.track.at:
             await self._alert(moved)
         self._draw_if_due(thing, moved)
+        if self._beside is not None:
+            self._beside.said(moved, told)
         return [told]
 
     async def _followed(self, thing: str, chosen: Open | None, partition: str) -> Followed | None:
@@ -172,6 +177,8 @@ class Follower:
         followed = self._following.pop(thing, None)
         if followed is not None:
             followed.fleet.drop(followed.trip.id)
+            if self._beside is not None:
+                self._beside.over(followed)
 
     def _note(self, trip: Trip | None) -> None:
         if trip is not None:

@@ -75,6 +75,11 @@ class Ladder:
         self._settings = settings
         self._clock = clock
 
+    @property
+    def knows_traffic(self) -> bool:
+        """Whether any engine tells the traffic of now."""
+        return any(offers(rung.router.engine, Purpose.TRAFFIC) for rung in self._rungs)
+
     async def snapshot(self, asker: Asker, points: Sequence[LatLon], purpose: Purpose = Purpose.SNAPSHOT) -> Snapshot:
         """The road through two or more points. The straight line, labelled so, where no engine may or can answer.
 
