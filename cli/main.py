@@ -34,9 +34,13 @@ COMMANDS = {
     "demo": _Entry("cli.demo:demo", "Start everything, drive trucks through it, count what arrived."),
     "sim": _Entry("cli.sim:sim_app", "Simulated trucks: fleet, replay, load."),
     "telemetry": _Entry("cli.telemetry:telemetry_app", "Stored telemetry: export."),
+    "site": _Entry("cli.trips:site_app", "Sites: add, list, import."),
+    "route": _Entry("cli.trips:route_app", "Routes: import, list."),
+    "trip": _Entry("cli.trips:trip_app", "Trips: plan, list, assign, skip."),
     "eta": _Entry("cli.eta:eta_app", "Arrival times: backtest on recorded trips, accuracy of your own."),
     "maps": _Entry("cli.maps:maps_app", "Maps: report of calls and cost."),
     "command": _Entry("cli.command:command_app", "Commands to devices: send, list, watch, cancel, approve."),
+    "webhook": _Entry("cli.notify:webhook_app", "Webhooks: add, list, test."),
     "dead-letters": _Entry("cli.dead_letters:dead_letters_app", "Refused messages: list, show, replay."),
 }
 
