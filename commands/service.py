@@ -1,20 +1,88 @@
-"""What a tenant may do with commands to one device, whoever asks: REST, rules, the command line."""
+"""What a tenant may do with templates and with commands to one device, whoever asks: REST, rules, the command line."""
 
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from commands import model, store
-from commands.drafting import Request, Witness, draft, facts, news, require_room, require_targets, reused
-from commands.errors import CommandNotFound, TargetNotFound
+from commands.contract import template as contract
+from commands.contract.template import Template
+from commands.drafting import (
+    Request,
+    Witness,
+    draft,
+    facts,
+    news,
+    require_room,
+    require_targets,
+    reused,
+    template_of,
+)
+from commands.errors import CommandNotFound, TargetNotFound, TemplateExists, TemplateMoved, TemplateNotFound
 from commands.groups import GroupService, Selector
 from commands.model import Actor, Execution
 from commands.store import Wanted
-from commands.templates import TemplateService
 from core import outbox
 from core.clock import Clock
 from core.db import Database
 from core.settings import CommandsSettings
 from core.tenancy import TenantId, Thing
+
+
+class TemplateService:
+    """Added, changed, and put out of use; never removed, since executions name them."""
+
+    def __init__(self, *, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def add(self, tenant: TenantId, new: Template, *, witness: Witness | None = None) -> Template:
+        """Raises InvalidTemplate, TemplateExists."""
+        at = self._clock()
+        made = dataclasses.replace(contract.checked(new), version=1, created_at=at, updated_at=at)
+        async with self._database.tenant(tenant) as tx:
+            if not await store.add_template(tx, made):
+                raise TemplateExists(f"there is a template {made.id} already")
+            if witness:
+                await witness(tx, made.id, None, _facts(made))
+        return made
+
+    async def change(
+        self,
+        tenant: TenantId,
+        id_: str,
+        change: Callable[[Template], Template],
+        *,
+        expected: int | None = None,
+        witness: Witness | None = None,
+    ) -> Template:
+        """What was sent before keeps what it was sent with. Raises TemplateNotFound, TemplateMoved, InvalidTemplate."""
+        async with self._database.tenant(tenant) as tx:
+            before = await store.template(tx, id_, lock=True)
+            if before is None:
+                raise TemplateNotFound(f"there is no template {id_[:64]!r}")
+            if expected is not None and expected != before.version:
+                raise TemplateMoved(f"this has changed: it is at version {before.version} now, not at {expected}")
+            after = contract.checked(change(before))
+            if after != before:
+                after = dataclasses.replace(after, version=before.version + 1, updated_at=self._clock())
+                await store.save_template(tx, after)
+                if witness:
+                    await witness(tx, id_, _facts(before), _facts(after))
+        return after
+
+    async def get(self, tenant: TenantId, id_: str) -> Template:
+        """Raises TemplateNotFound."""
+        async with self._database.tenant(tenant) as tx:
+            return await template_of(tx, id_)
+
+    async def listed(
+        self, tenant: TenantId, *, deprecated: bool | None = None, after: str = "", limit: int = 100
+    ) -> list[Template]:
+        """By name, those after the name `after`."""
+        async with self._database.tenant(tenant) as tx:
+            return await store.templates(tx, deprecated=deprecated, after=after, limit=limit)
 
 
 class CommandService:
@@ -117,3 +185,8 @@ class CommandService:
             if witness:
                 await witness(tx, id_, facts(before), facts(after))
         return after
+
+
+def _facts(template: Template) -> dict[str, Any]:
+    whole = dataclasses.asdict(template)
+    return {name: value for name, value in whole.items() if name not in {"created_at", "updated_at", "id"}}

@@ -145,10 +145,7 @@ class MqttConnection(asyncio.BufferedProtocol):
     async def publish(
         self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False, expiry_s: int | None = None
     ) -> int:
-        """Publish; with QoS 1 wait for the PUBACK and return its reason code. Raises ConnectionLost.
-
-        `expiry_s`: MQTT 5's Message Expiry Interval; 3.1.1 has none.
-        """
+        """Publish (`expiry_s`: MQTT 5 alone); with QoS 1 wait for the PUBACK's reason code. Raises ConnectionLost."""
         await self._writable.wait()
         if qos == 0:
             self.send(codec.publish(topic, payload, packet_id=0, protocol=self._protocol, retain=retain))
