@@ -34,6 +34,7 @@ from core.metrics import READY
 from core.settings import ApiSettings, Settings
 from core.worker import until_stopped
 from eta.accuracy.service import AccuracyService
+from eta.live.service import ArrivalService
 from eta.routing.cost import prices
 from eta.routing.cost.report import MapsService
 from eta.sites.imports import ImportService
@@ -120,6 +121,7 @@ async def services(settings: Settings, known: Authenticator | None = None) -> As
             places=places,
             imports=ImportService(database=app, clock=utc_now),
             trips=trips,
+            arrivals=ArrivalService(database=app, clock=utc_now),
             accuracy=AccuracyService(app),
             maps=MapsService(app, prices.load()),
             sites=sites,

@@ -17,6 +17,7 @@ from core.clock import Clock
 from core.db import Database
 from core.settings import Settings
 from eta.accuracy.service import AccuracyService
+from eta.live.service import ArrivalService
 from eta.routing.cost.report import MapsService
 from eta.sites.imports import ImportService
 from eta.sites.service import SiteService
@@ -51,6 +52,7 @@ class Services:
     places: SiteService
     imports: ImportService
     trips: TripService
+    arrivals: ArrivalService
     accuracy: AccuracyService
     maps: MapsService
     sites: SiteView

@@ -25,6 +25,10 @@ ORDER BY ts
 -- name: estimate
 SELECT device_id, arrivals, alerts FROM trip_estimate WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
 
+-- name: newest
+SELECT device_id, made_at, fix_at, lat, lon, method, reason, is_on_route, progress_m, length_m, source, arrivals
+FROM trip_estimate WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
+
 -- name: raised
 SELECT stop_id, kind FROM trip_alert WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
 

@@ -147,6 +147,11 @@ async def add_alert(tx: TenantTx, trip: Trip, told: Told, raised_at: datetime) -
     return row is not None
 
 
+async def newest(tx: TenantTx, trip: str) -> DictRow | None:
+    """The estimate made last, by its columns."""
+    return await tx.one(_SQL["newest"], {"tenant": tx.tenant, "trip": trip})
+
+
 async def last_said(tx: TenantTx, trip: str) -> dict[str, int]:
     """The arrival times said last, by stop, epoch ms."""
     row = await tx.one(_SQL["estimate"], {"tenant": tx.tenant, "trip": trip})

@@ -154,10 +154,13 @@ class Selection:
         return west <= lon <= east if west <= east else lon >= west or lon <= east
 
 
+_OF_THE_ROUND = frozenset({"code", "route"})
+
+
 def _own(told: Any, sites: frozenset[str]) -> Any:
     """Of every list of what belongs to sites those of `sites`, each with how many there are before it."""
     if isinstance(told, dict):
-        return {key: _own(value, sites) for key, value in told.items()}
+        return {key: None if key in _OF_THE_ROUND else _own(value, sites) for key, value in told.items()}
     if isinstance(told, list) and told and isinstance(told[0], dict) and "site" in told[0]:
         return [{**each, "before": n} for n, each in enumerate(told) if each["site"] in sites]
     return told

@@ -24,7 +24,7 @@ from eta.sites.model import RouteFacts, RouteStop, SiteFacts
 from eta.sites.service import SiteService
 from eta.trips import store as trips
 from eta.trips.model import Trip
-from eta.trips.service import NewTrip, TripService, WantedStop
+from eta.trips.service import NewTrip, TripService
 from tests.conftest import DatabaseUrls
 from tests.eta.roads import STARTS_AT, STOPS
 
