@@ -2,7 +2,7 @@ import sys
 
 from rich.console import Console
 
-from bench import console, eta, growth, idle, ingest, live, rest, revoke, shadow
+from bench import commands, console, eta, growth, idle, ingest, live, maps, rest, revoke, shadow
 from core import logs
 
 BENCHMARKS = {
@@ -11,10 +11,12 @@ BENCHMARKS = {
     "idle": idle.main,
     "revoke": revoke.main,
     "shadow": shadow.main,
+    "commands": commands.main,
     "live": live.main,
     "rest": rest.main,
     "console": console.main,
     "eta": eta.main,
+    "maps": maps.main,
 }
 
 
