@@ -13,6 +13,7 @@ import "./styles/shell.css";
 import "./styles/fleet.css";
 import "./styles/device.css";
 import "./styles/trips.css";
+import "./styles/twin.css";
 
 const RETRIES = 2;
 

@@ -128,8 +128,9 @@ async function send(url: string, init: RequestInit): Promise<Response> {
 function searchOf(query: Values): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") {
-      if (value !== "") search.append(name, String(value));
+    for (const each of Array.isArray(value) ? (value as unknown[]) : [value]) {
+      if (typeof each !== "string" && typeof each !== "number" && typeof each !== "boolean") continue;
+      if (each !== "") search.append(name, String(each));
     }
   }
   return search.toString();

@@ -15,6 +15,7 @@ const RoutesPage = lazy(() => import("../routes/RoutesPage"));
 const RoutePage = lazy(() => import("../routes/RoutePage"));
 const SitesPage = lazy(() => import("../sites/SitesPage"));
 const SitePage = lazy(() => import("../sites/SitePage"));
+const CommandsPage = lazy(() => import("../control/CommandsPage"));
 const AlertsPage = lazy(() => import("../alerts/AlertsPage"));
 const AccuracyPage = lazy(() => import("../accuracy/AccuracyPage"));
 const AccountPage = lazy(() => import("./AccountPage"));
@@ -41,6 +42,7 @@ export function Shell() {
               <Route path="/accuracy" component={AccuracyPage} />
               <Route path="/sites" component={SitesPage} />
               <Route path="/sites/:site">{({ site }) => <SitePage key={site} site={decodeURIComponent(site)} />}</Route>
+              <Route path="/commands/:tab?">{({ tab }) => <CommandsPage tab={tab} />}</Route>
               <Route path="/alerts/:tab?">{({ tab }) => <AlertsPage tab={tab} />}</Route>
               <Route path="/events" component={EventsPage} />
               <Route path="/account" component={AccountPage} />

@@ -18,6 +18,7 @@ export function TopBar() {
   const mayTrips = useMay("trips:read");
   const maySites = useMay("sites:read");
   const mayAlerts = useMay("alerts:read");
+  const mayCommands = useMay("commands:read");
   const mayEvents = useMay("events:read");
   const mayDeadLetters = useMay("dead_letters:read");
   const admin = firstAdminPage(me.scopes);
@@ -36,6 +37,11 @@ export function TopBar() {
         {maySites && (
           <NavLink href="/sites" under={["/sites"]}>
             {s.sites.nav}
+          </NavLink>
+        )}
+        {mayCommands && (
+          <NavLink href="/commands" under={["/commands"]}>
+            {s.commands.title}
           </NavLink>
         )}
         {mayEvents && <NavLink href="/events">{s.events.title}</NavLink>}

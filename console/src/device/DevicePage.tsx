@@ -16,10 +16,16 @@ import { Identity } from "./Identity";
 import { Metrics } from "./Metrics";
 
 const TrackView = lazy(() => import("./TrackView"));
+const PresenceDay = lazy(() => import("../twin/PresenceDay"));
+const ShadowView = lazy(() => import("../twin/ShadowView"));
+const DeviceCommands = lazy(() => import("../control/DeviceCommands"));
 const AGE_EVERY_MS = 1000;
 
 const TABS = {
   track: "telemetry:read",
+  presence: "telemetry:read",
+  shadow: "shadows:read",
+  commands: "commands:read",
   metrics: "telemetry:read",
   events: "events:read",
   deadLetters: "dead_letters:read",
@@ -48,6 +54,9 @@ function Page({ device, etag }: { device: Device; etag: string | null }) {
   const [search] = useSearchParams();
   const may = {
     track: useMay(TABS.track),
+    presence: useMay(TABS.presence),
+    shadow: useMay(TABS.shadow),
+    commands: useMay(TABS.commands),
     metrics: useMay(TABS.metrics),
     events: useMay(TABS.events),
     deadLetters: useMay(TABS.deadLetters),
@@ -69,6 +78,9 @@ function Page({ device, etag }: { device: Device; etag: string | null }) {
       </nav>
       <Suspense fallback={<Loading />}>
         {shown === "track" && <TrackView device={device} />}
+        {shown === "presence" && <PresenceDay device={device.id} />}
+        {shown === "shadow" && <ShadowView device={device.id} />}
+        {shown === "commands" && <DeviceCommands device={device.id} />}
         {shown === "metrics" && <Metrics device={device.id} />}
         {shown === "events" && <Events device={device.id} />}
         {shown === "deadLetters" && <DeadLetters device={device.id} />}

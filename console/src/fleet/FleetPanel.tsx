@@ -8,6 +8,7 @@ import { countMotions, isFiltered, labelsOf, NO_FILTER, type Filter } from "./fi
 import { FleetList } from "./FleetList";
 import { MOTIONS, STATUSES, type Motion, type Vehicle } from "./model";
 import { MotionGlyph } from "./MotionGlyph";
+import { WhereSearch } from "./WhereSearch";
 
 interface Props {
   all: readonly Vehicle[];
@@ -94,7 +95,7 @@ function MotionChips({ all, now, filter, onFilter }: FilterProps & { now: number
 function Choices({ all, filter, onFilter }: FilterProps) {
   const { s } = useLocale();
   const labels = useMemo(() => labelsOf(all), [all]);
-  const isOpen = filter.status !== null || filter.presence !== null || filter.label !== null;
+  const isOpen = filter.status !== null || filter.presence !== null || filter.label !== null || filter.found !== null;
   return (
     <details className="choices-fold" open={isOpen || undefined}>
       <summary>
@@ -127,10 +128,11 @@ function Choices({ all, filter, onFilter }: FilterProps) {
           <IconButton
             icon="close"
             label={s.fleet.clear}
-            onClick={() => onFilter({ ...filter, status: null, presence: null, label: null })}
+            onClick={() => onFilter({ ...filter, status: null, presence: null, label: null, found: null })}
           />
         )}
       </div>
+      <WhereSearch key={filter.found?.where ?? ""} filter={filter} onFilter={onFilter} />
     </details>
   );
 }

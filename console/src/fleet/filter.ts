@@ -8,9 +8,11 @@ export interface Filter {
   presence: "online" | "offline" | null;
   /** `name:value`, or null. */
   label: string | null;
+  /** What a search of the server found; null: none was made. */
+  found: { where: string; names: ReadonlySet<string> } | null;
 }
 
-export const NO_FILTER: Filter = { text: "", motions: new Set(), status: null, presence: null, label: null };
+export const NO_FILTER: Filter = { text: "", motions: new Set(), status: null, presence: null, label: null, found: null };
 
 export function isFiltered(filter: Filter): boolean {
   return (
@@ -18,7 +20,8 @@ export function isFiltered(filter: Filter): boolean {
     filter.motions.size > 0 ||
     filter.status !== null ||
     filter.presence !== null ||
-    filter.label !== null
+    filter.label !== null ||
+    filter.found !== null
   );
 }
 
@@ -30,6 +33,7 @@ export function passes(vehicle: Vehicle, filter: Filter, now: number): boolean {
     const [name, value] = splitLabel(filter.label);
     if (vehicle.labels[name] !== value) return false;
   }
+  if (filter.found?.names.has(vehicle.device) === false) return false;
   const words = filter.text.toLowerCase().split(/\s+/);
   if (!words.every((word) => vehicle.haystack.includes(word))) return false;
   return filter.motions.size === 0 || filter.motions.has(motionOf(vehicle, now));

@@ -1,6 +1,7 @@
 import { account, accuracy, alerts, webhooks } from "./de-alerts";
 import { problems, reasons } from "./de-problems";
 import { imports, routes, sites, trips } from "./de-trips";
+import { commands, presenceDay, search, shadow } from "./de-twin";
 import type { Strings } from "./en";
 
 export const de: Strings = {
@@ -134,7 +135,16 @@ export const de: Strings = {
   },
   device: {
     crumb: "Fahrzeuge",
-    tabs: { track: "Fahrt", metrics: "Signale", events: "Ereignisse", deadLetters: "Unzustellbares", identity: "Identität" },
+    tabs: {
+      track: "Fahrt",
+      presence: "Anwesenheit",
+      shadow: "Schatten",
+      commands: "Befehle",
+      metrics: "Signale",
+      events: "Ereignisse",
+      deadLetters: "Unzustellbares",
+      identity: "Identität",
+    },
     sections: "Abschnitte dieses Fahrzeugs",
     type: "Typ",
     labels: "Merkmale",
@@ -317,6 +327,10 @@ export const de: Strings = {
   webhooks,
   accuracy,
   account,
+  shadow,
+  presenceDay,
+  commands,
+  search,
   problems,
   reasons,
 };

@@ -2,6 +2,7 @@ import { account, accuracy, alerts, webhooks } from "./en-alerts";
 import { problems } from "./en-problems";
 import { reasons } from "./en-reasons";
 import { imports, routes, sites, trips } from "./en-trips";
+import { commands, presenceDay, search, shadow } from "./en-twin";
 
 /** Every sentence of the console in English. Its type is what each other language must fill. */
 export const en = {
@@ -137,6 +138,9 @@ export const en = {
     crumb: "Vehicles",
     tabs: {
       track: "Track",
+      presence: "Presence",
+      shadow: "Shadow",
+      commands: "Commands",
       metrics: "Metrics",
       events: "Events",
       deadLetters: "Dead letters",
@@ -324,6 +328,10 @@ export const en = {
   webhooks,
   accuracy,
   account,
+  shadow,
+  presenceDay,
+  commands,
+  search,
   problems,
   reasons,
 };

@@ -1,0 +1,172 @@
+import { useMemo, useState } from "react";
+import { useSearchParams } from "wouter";
+import { usePresence } from "../api/presence";
+import { dayName, dayOf } from "../device/track";
+import { serverNow } from "../live/clock";
+import { useLocale } from "../strings";
+import { Button, IconButton } from "../ui/Button";
+import { Empty, Loading, ProblemNote } from "../ui/states";
+import { useNow } from "../ui/useNow";
+import { When } from "../ui/When";
+import { segments, sumOf, type Segment } from "./day";
+import { reasonOf } from "./reasons";
+
+const AGE_EVERY_MS = 5000;
+const HOURS = [0, 6, 12, 18, 24];
+
+/** When a vehicle was connected over a day, when it was not, and why. */
+export default function PresenceDay({ device }: { device: string }) {
+  const { s, f } = useLocale();
+  const [search, setSearch] = useSearchParams();
+  const [today] = useState(() => dayName(serverNow()));
+  const day = search.get("day") ?? today;
+  const { from, to } = dayOf(day);
+  const presence = usePresence(device, from, to);
+  const now = useNow(AGE_EVERY_MS);
+  const found = useMemo(() => segments(presence.data?.spans ?? [], { from, to }, now), [presence.data, from, to, now]);
+  const choose = (next: string) =>
+    setSearch((before) => {
+      before.set("day", next);
+      return before;
+    });
+  return (
+    <>
+      <div className="toolbar">
+        <IconButton icon="left" label={s.track.previousDay} onClick={() => choose(dayName(from, -1))} />
+        <div className="field">
+          <input
+            type="date"
+            aria-label={s.track.day}
+            value={day}
+            max={today}
+            onChange={(event) => event.target.value !== "" && choose(event.target.value)}
+          />
+        </div>
+        <IconButton icon="right" label={s.track.nextDay} disabled={day >= today} onClick={() => choose(dayName(from, 1))} />
+        {day !== today && <Button onClick={() => choose(today)}>{s.track.today}</Button>}
+        <span className="muted small">{s.track.timesIn(f.zone)}</span>
+      </div>
+      {presence.isPending && <Loading />}
+      {presence.isError && <ProblemNote error={presence.error} onRetry={() => void presence.refetch()} />}
+      {presence.isSuccess && (
+        <>
+          <Now online={presence.data.now.online} since={presence.data.now.since} reason={presence.data.now.disconnect_reason} />
+          {presence.data.spans.length === 0 ? (
+            <Empty title={s.presenceDay.empty} hint={s.presenceDay.emptyHint} icon="timeline" />
+          ) : (
+            <>
+              <Bar found={found} />
+              <Figures found={found} />
+              <Spans found={found} />
+            </>
+          )}
+        </>
+      )}
+    </>
+  );
+}
+
+function Now({ online, since, reason }: { online: boolean; since: string | null; reason: string | null }) {
+  const { s } = useLocale();
+  return (
+    <p className="presence-now">
+      <span className={`presence ${online ? "online" : "offline"}`} aria-hidden="true" />
+      <strong>{online ? s.presence.online : s.presence.offline}</strong>
+      {since !== null && (
+        <span className="muted">
+          {s.presenceDay.since} <When at={since} isRelative />
+        </span>
+      )}
+      {since === null && <span className="muted">{s.presenceDay.never}</span>}
+      {reason !== null && <span className="muted">{reasonOf(reason, s)}</span>}
+    </p>
+  );
+}
+
+/** A picture of the table below it. */
+function Bar({ found }: { found: readonly Segment[] }) {
+  const { s, f } = useLocale();
+  return (
+    <figure className="presence-bar">
+      <svg viewBox="0 0 1000 28" preserveAspectRatio="none" role="img" aria-label={s.presenceDay.bar}>
+        <rect className="presence-rest" x="0" y="0" width="1000" height="28" />
+        {found.map((each) => (
+          <rect
+            key={`${each.kind} ${each.from}`}
+            className={`presence-${each.kind}`}
+            x={each.start * 1000}
+            y={each.kind === "offline" ? 0 : 4}
+            width={Math.max(each.share * 1000, 0.8)}
+            height={each.kind === "offline" ? 28 : 20}
+          >
+            <title>{`${s.presenceDay.kinds[each.kind]} ${f.timeOfDay(each.from)} – ${f.timeOfDay(each.to)}`}</title>
+          </rect>
+        ))}
+      </svg>
+      <div className="player-hours muted small" aria-hidden="true">
+        {HOURS.map((hour) => (
+          <span key={hour}>{`${hour}:00`}</span>
+        ))}
+      </div>
+    </figure>
+  );
+}
+
+function Figures({ found }: { found: readonly Segment[] }) {
+  const { s, f } = useLocale();
+  const sum = sumOf(found);
+  const known = sum.onlineMs + sum.offlineMs;
+  const facts: [string, string][] = [
+    [s.presenceDay.online, f.duration(sum.onlineMs)],
+    [s.presenceDay.offline, f.duration(sum.offlineMs)],
+    [s.presenceDay.share, known === 0 ? "–" : `${f.number((sum.onlineMs / known) * 100, 1)} %`],
+    [s.presenceDay.losses, f.integer(sum.losses)],
+  ];
+  return (
+    <dl className="figures">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Spans({ found }: { found: readonly Segment[] }) {
+  const { s, f } = useLocale();
+  const rows = found.filter((each) => each.span !== null).reverse();
+  return (
+    <div className="table-wrap">
+      <table aria-label={s.presenceDay.title}>
+        <thead>
+          <tr>
+            <th scope="col">{s.presenceDay.state}</th>
+            <th scope="col">{s.presenceDay.from}</th>
+            <th scope="col">{s.presenceDay.to}</th>
+            <th scope="col">{s.presenceDay.length}</th>
+            <th scope="col">{s.presenceDay.why}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map(({ span, kind, to }) =>
+            span === null ? null : (
+              <tr key={`${kind} ${span.from}`}>
+                <td>
+                  <span className={`presence ${kind}`} aria-hidden="true" /> {s.presenceDay.kinds[kind]}
+                </td>
+                <td>
+                  <When at={span.from} />
+                </td>
+                <td>{span.to === null ? s.presenceDay.lasts : <When at={span.to} />}</td>
+                <td>{f.duration((span.to ?? to) - span.from)}</td>
+                <td className="wrap">{reasonOf(span.reason, s)}</td>
+              </tr>
+            ),
+          )}
+        </tbody>
+      </table>
+    </div>
+  );
+}
