@@ -188,7 +188,7 @@ async def _round_trips(console: Console, api: httpx.AsyncClient, trucks: list[Tr
             sent += 1
         await asyncio.sleep(0.002)
     end = time.monotonic() + _SETTLE_S
-    while (rounds.waiting or rounds.begun) and time.monotonic() < end:
+    while (rounds.waiting or rounds.begun) and time.monotonic() < end:  # noqa: ASYNC110  a clock, too
         await asyncio.sleep(0.05)
     listening.cancel()
     if rounds.waiting or rounds.begun:
@@ -264,7 +264,7 @@ async def _kill(stack: Stack, part: str) -> None:
     for process in found:
         process.send_signal(signal.SIGKILL)
     await asyncio.sleep(1.0)
-    while not any(process.ppid() == supervisor for process in stack.processes().get(part, [])):
+    while not any(p.ppid() == supervisor for p in stack.processes().get(part, [])):  # noqa: ASYNC110  processes
         await asyncio.sleep(0.2)
 
 
@@ -292,7 +292,8 @@ async def _api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     told = msgspec.json.decode((stack.data / "stack.json").read_bytes(), type=StackFile)
     assert told.api_url is not None
     assert told.admin is not None
-    async with httpx.AsyncClient(base_url=told.api_url, timeout=30.0) as http:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
+    async with httpx.AsyncClient(base_url=told.api_url, timeout=30.0, limits=limits) as http:
         form = {
             "grant_type": "client_credentials",
             "client_id": told.admin.client_id,
