@@ -127,6 +127,18 @@ class TelemetrySettings(_Group):
 
 
 class ShadowSettings(_Group):
+    mode: Literal["local", "aws"] = Field(
+        "local", description="who keeps the shadows: Milkrun itself, or AWS IoT Core, mirrored here"
+    )
+    aws_region: str = Field("", description="mode aws: region of AWS IoT Core; empty = as the AWS SDK finds it")
+    aws_endpoint_url: str = Field(
+        "", description="mode aws: https://<account's prefix>-ats.iot.<region>.amazonaws.com; empty = the region's own"
+    )
+    aws_timeout_s: float = Field(5.0, gt=0, le=60, description="mode aws: an answer of AWS is waited for this long")
+    aws_connections: int = Field(8, ge=1, le=64, description="mode aws: questions a process has open at AWS at once")
+    aws_refresh_s: float = Field(
+        86_400.0, ge=60, description="mode aws: pause between readings of all shadows, beside the mirror"
+    )
     batch_requests: int = Field(500, ge=1, le=10_000, description="shadow requests a transaction takes at most")
     batch_wait_ms: int = Field(5, ge=0, le=1000, description="a request waits for others at most this long")
     receive_maximum: int = Field(
@@ -208,6 +220,7 @@ class MapsSettings(_Group):
 
 
 class EtaSettings(_Group):
+    clock_file: Path | None = Field(None, description="says what time it is while a recording is played")
     lead_s: float = Field(3600.0, ge=60, le=86_400, description="a trip is followed from so long before its start")
     late_h: float = Field(12.0, gt=0, le=72, description="a trip that has not begun so long after its start is left")
     refresh_s: float = Field(1.0, gt=0, le=60, description="a person's change of a trip is seen after this")

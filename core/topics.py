@@ -162,6 +162,37 @@ def shadow_filters() -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowNews:
+    """What the topic of a shadow's news says. `name` is empty for the classic shadow."""
+
+    thing: Thing
+    name: str
+    is_deletion: bool
+
+
+_SHADOW_NEWS = ("update/documents", "delete/accepted")
+
+
+def shadow_news_filters() -> tuple[str, ...]:
+    """The filters that together match every change of every device's shadows: the documents, and deletions."""
+    return tuple(shadow("+", name, ending) for name in ("", "+") for ending in _SHADOW_NEWS)
+
+
+def parse_shadow_news(topic: str) -> ShadowNews:
+    """Read the topic of a shadow's documents or deletion. Raises InvalidTopic.
+
+    >>> parse_shadow_news("$aws/things/acme:truck-17/shadow/name/milk/delete/accepted").is_deletion
+    True
+    """
+    for ending in _SHADOW_NEWS:
+        verb, _, answer = ending.partition("/")
+        if topic.endswith(f"/{ending}"):
+            request = parse_shadow(topic.removesuffix(f"/{answer}"))
+            return ShadowNews(request.thing, request.name, verb == ShadowVerb.DELETE.value)
+    raise InvalidTopic(f"topic {topic[:200]!r} is neither {_SHADOW_NEWS[0]} nor {_SHADOW_NEWS[1]} of a shadow")
+
+
+@dataclass(frozen=True, slots=True)
 class CommandAnswer:
     """What the topic of a device's answer to a command says; `format` is `json` or `cbor`."""
 

@@ -27,7 +27,7 @@ MOST_TOKEN_BYTES = 64
 _REMEMBERED = 16  # more than the requests a device may have unanswered; a backlog adds its own
 
 encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+decode = msgspec.json.Decoder().decode
 
 type Message = tuple[str, bytes]
 """The rest of a shadow topic, such as `update/delta`, and the payload."""
@@ -118,7 +118,7 @@ class Outcome:
 def read(payload: bytes) -> Tree:
     """The JSON object of an update request. Raises ShadowNotUtf8, InvalidShadowRequest."""
     try:
-        body = _decode(payload)
+        body = decode(payload)
     except UnicodeDecodeError as error:
         raise ShadowNotUtf8 from error
     except RecursionError as error:

@@ -60,6 +60,12 @@ SELECT d.tenant_id, d.device_id, d.status
 FROM device d
 JOIN unnest(%(tenants)s::text[], %(devices)s::text[]) AS k (tenant_id, device_id) USING (tenant_id, device_id)
 
+-- name: things
+-- Everybody's devices in the order of their names, those after one.
+SELECT tenant_id, device_id FROM device
+WHERE (tenant_id, device_id) > (%(tenant)s, %(device)s) AND status <> 'decommissioned'
+ORDER BY tenant_id, device_id LIMIT %(limit)s
+
 -- name: drop_told
 DELETE FROM outbox WHERE id = ANY(%(ids)s)
 

@@ -81,6 +81,19 @@ async def names(tx: TenantTx, device: DeviceId, *, after: str, limit: int) -> li
     return [row["name"] for row in await tx.all(_SQL["names"], params)]
 
 
+async def names_of(tx: Tx, thing: Thing) -> list[str]:
+    """All named shadows of a device, by name."""
+    params = {"tenant": thing.tenant, "device": thing.device, "after": "", "limit": None}
+    return [row["name"] for row in await tx.all(_SQL["names"], params)]
+
+
+async def things(tx: Tx, *, after: Thing | None, limit: int) -> list[Thing]:
+    """Devices of all tenants, by name, those after one."""
+    place = ("", "") if after is None else (after.tenant, after.device)
+    rows = await tx.all(_SQL["things"], {"tenant": place[0], "device": place[1], "limit": limit})
+    return [Thing(tenant_id(row["tenant_id"]), device_id(row["device_id"])) for row in rows]
+
+
 async def statuses(tx: Tx, things: Collection[Thing]) -> dict[Thing, str]:
     """The registry's word on each; unknown ones are left out."""
     if not things:
