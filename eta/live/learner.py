@@ -60,13 +60,22 @@ class Learner:
         try:
             async with self._database.tenant(ended.tenant) as tx:
                 await self._teach(tx, ended.trip)
-        except BaseException:
+        except BaseException as error:
             self._known.forget(ended.tenant)  # it may know by now what was not kept
-            raise
+            if not isinstance(error, Exception) or isinstance(error, DatabaseUnavailable):
+                raise
+            # One odd trip must not keep the others from being learned from.
+            _log.exception("eta.not_learned", tenant=ended.tenant, trip=ended.trip)
+            async with self._database.tenant(ended.tenant) as tx:
+                trip = (await trips.load(tx, tx.tenant, [ended.trip]))[ended.trip]
+                await store.add_lesson(tx, trip, b"", [], self._clock())
+            LEARNED.labels("failed").inc()
 
     async def _teach(self, tx: TenantTx, trip_id: str) -> None:
         await store.take_turn(tx)
         known = await self._known.catch_up(tx)
+        if await store.has_lesson(tx, trip_id):
+            return  # another process had its turn before
         trip = (await trips.load(tx, tx.tenant, [trip_id]))[trip_id]
         since = model.counts_since(trip, self._settings.lead_s, None)
         assert since is not None
@@ -76,8 +85,7 @@ class Learner:
             # Seconds of work for a long trip, in which nothing else of this process may stand still.
             lesson, roads = await asyncio.to_thread(_worked_out, known.fleet, trip, kept)
         id_ = await store.add_lesson(tx, trip, lesson, roads, self._clock())
-        if id_ is None:
-            raise AssertionError(f"trip {trip_id} taught while its tenant's turn was ours")
+        assert id_ is not None
         known.lesson = id_
         settings = self._settings
         most = settings.lessons_of_route if trip.route else settings.lessons_of_tenant

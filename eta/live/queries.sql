@@ -92,6 +92,9 @@ SELECT pg_advisory_xact_lock(hashtextextended('milkrun trip_lesson ' || %(tenant
 SELECT lesson_id, trip_id, route_id, lesson FROM trip_lesson
 WHERE tenant_id = %(tenant)s AND lesson_id > %(after)s ORDER BY lesson_id
 
+-- name: has_lesson
+SELECT 1 FROM trip_lesson WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
+
 -- name: leg_roads
 SELECT from_site, to_site, spacing_m, points FROM leg_road
 WHERE tenant_id = %(tenant)s AND lesson_id > %(after)s ORDER BY from_site, to_site

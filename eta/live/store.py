@@ -194,6 +194,11 @@ async def lessons(tx: TenantTx, after: int) -> list[DictRow]:
     return await tx.all(_SQL["lessons"], {"tenant": tx.tenant, "after": after})
 
 
+async def has_lesson(tx: TenantTx, trip: str) -> bool:
+    """Whether the trip has taught, also if that is forgotten by now."""
+    return await tx.one(_SQL["has_lesson"], {"tenant": tx.tenant, "trip": trip}) is not None
+
+
 async def leg_roads(tx: TenantTx, after: int) -> list[LegRoad]:
     rows = await tx.all(_SQL["leg_roads"], {"tenant": tx.tenant, "after": after})
     return [LegRoad(r["from_site"], r["to_site"], Path(_points(r["points"]), r["spacing_m"])) for r in rows]

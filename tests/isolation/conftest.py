@@ -70,6 +70,13 @@ INSERT INTO trip (tenant_id, trip_id, device_id, day, state, is_recurring, versi
     VALUES (%(t)s, 'trip_00000001', 'truck-1', '2026-08-03', 'planned', false, 1, now(), now());
 INSERT INTO trip_stop (tenant_id, trip_id, stop_id, seq, site_id, name, lat, lon, radius_m, state)
     VALUES (%(t)s, 'trip_00000001', 'stop_00000001', 1, 'site_00000001', 'Farm', 47, 9, 50, 'planned');
+INSERT INTO trip_estimate VALUES (%(t)s, 'trip_00000001', 'truck-1', now(), now(), 47, 9, 'guess', 'r', true, 1, 2,
+    'stops', '[]', '{}');
+INSERT INTO trip_alert VALUES (%(t)s, 'alert_00000001', 'trip_00000001', 'stop_00000001', 'site_00000001', 'truck-1',
+    '10min', now(), now(), now());
+INSERT INTO trip_road VALUES (%(t)s, 'trip_00000001', now(), 1, '{stop_00000001}', 'route', '[]', '[]');
+INSERT INTO trip_lesson (tenant_id, trip_id, lesson, learned_at) VALUES (%(t)s, 'trip_00000001', '', now());
+INSERT INTO leg_road VALUES (%(t)s, 'site_00000001', 'site_00000001', 1, 10, '[]');
 """
 _MAPS = """
 INSERT INTO map_leg VALUES (%(t)s, 4700000, 900000, 4700100, 900100, 'osrm-local', 'e', 'road', now());

@@ -20,6 +20,7 @@ READABLE = {
     *("command_template", "command_batch", "command", "command_lane"),
     *("recipient", "subscription", "push_token", "notice", "webhook", "webhook_secret", "delivery", "tracking_link"),
     *("site", "route", "route_stop", "trip", "trip_stop"),
+    *("trip_estimate", "trip_alert", "trip_road", "trip_lesson", "leg_road"),
     *("user_account", "user_session", "api_client", "api_client_secret", "api_key", "audit_log", "idempotency"),
     *("positions", "metrics", "positions_1m", "positions_1h", "metrics_1m", "metrics_1h"),
 }
