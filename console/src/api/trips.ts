@@ -92,7 +92,7 @@ export function useArrivals(trip: Trip): { trip: Trip; grounds: Grounds | null }
   const kept = useQuery({
     queryKey: [...keyOf(trip.id), "arrivals"],
     refetchInterval: PAGE_EVERY_MS,
-    queryFn: ({ signal }) => call("get", "/v1/trips/{trip}/arrivals", { path: { trip: trip.id }, signal }),
+    queryFn: async ({ signal }) => (await call("get", "/v1/trips/{trip}/arrivals", { path: { trip: trip.id }, signal })).estimate,
   });
   const reread = () => void queries.invalidateQueries({ queryKey: keyOf(trip.id) });
   useChannel(`trip:${trip.id}`, {

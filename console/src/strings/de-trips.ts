@@ -92,6 +92,11 @@ export const trips: Strings["trips"] = {
       detour: "Der Wagen ist abseits seines Weges: Der Rückweg ist nach Luftlinie und einem Drittel geschätzt. Die Zeit wird sich ändern.",
       aged: "Seit einer Weile keine Position: die letzte Schätzung, und die Spanne wächst mit der Stille.",
     },
+    reasons: {
+      silent: (time) => `Keine Position seit ${time}`,
+      away: (time) => `Seit ${time} abseits des Weges`,
+      known: (percent) => `Frühere Fahrten kennen ${percent} % des Weges`,
+    },
     methodNames: { history: "Aus Erfahrung", guess: "Erste Schätzung", detour: "Abseits", aged: "Gealtert" },
   },
   moves: { assign: "Wagen zuteilen", start: "Beginnen", finish: "Beenden", abandon: "Abbrechen" },

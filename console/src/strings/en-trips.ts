@@ -91,6 +91,11 @@ export const trips = {
       detour: "The truck is off its route: the way back is counted as the crow flies and a third. Expect it to change.",
       aged: "No position for a while: the last estimate, and the band widens with the silence.",
     } as Record<string, string>,
+    reasons: {
+      silent: (time: string) => `No position for ${time}`,
+      away: (time: string) => `Off the route for ${time}`,
+      known: (percent: string) => `Earlier trips know ${percent} % of the route`,
+    },
     methodNames: {
       history: "From history",
       guess: "First estimate",

@@ -3,7 +3,7 @@ import { useLocale } from "../strings";
 import { Icon } from "../ui/Icon";
 import type { Grounds } from "./arrivals";
 import { hereStop, nextStop, stopDelayMs, type Trip } from "./model";
-import { delayWords } from "./words";
+import { delayWords, reasonWords } from "./words";
 
 const AGED_MS = 90_000;
 
@@ -12,6 +12,7 @@ export function NextArrival({ trip, grounds, now }: { trip: Trip; grounds: Groun
   const { s, f } = useLocale();
   const words = s.trips.page;
   const [here, next] = [hereStop(trip), nextStop(trip)];
+  const why = grounds === null ? "" : reasonWords(grounds.reason, s, f);
   return (
     <section className="panel next-arrival" aria-label={words.nextArrival}>
       <h2>{words.nextArrival}</h2>
@@ -52,7 +53,7 @@ export function NextArrival({ trip, grounds, now }: { trip: Trip; grounds: Groun
             </p>
           )}
           <p className="muted small">
-            {grounds.reason !== "" && `${grounds.reason}. `}
+            {why !== "" && `${why} · `}
             {words.made(f.ago(Math.min(grounds.madeAt, now), now))}
             {now - grounds.fixAt >= AGED_MS && ` · ${words.fixAge(f.duration(now - grounds.fixAt))}`}
             {grounds.progressM > 0 &&

@@ -21,3 +21,14 @@ export function dayWords(day: string, f: Format): string {
   const [year = 1970, month = 1, date = 1] = day.split("-").map(Number);
   return f.day(new Date(year, month - 1, date, 12).getTime());
 }
+
+/** Why an arrival time is what it is, as the engine says it (docs/eta.md), in the words of the page. "": the method says it. */
+export function reasonWords(reason: string, s: Strings, f: Format): string {
+  const number = Number(/\d+/.exec(reason)?.[0] ?? Number.NaN);
+  if (reason.startsWith("no earlier trip")) return "";
+  if (Number.isNaN(number)) return reason;
+  if (reason.startsWith("no position for")) return s.trips.page.reasons.silent(f.duration(number * 1000));
+  if (reason.startsWith("off the route for")) return s.trips.page.reasons.away(f.duration(number * 1000));
+  if (reason.startsWith("earlier trips know")) return s.trips.page.reasons.known(f.integer(number));
+  return reason;
+}

@@ -31,7 +31,7 @@ class Day:
 
 
 def plan_day(rest: httpx.Client, data: Path, trucks: int) -> Day:
-    """Every trip has the farms in front of its truck, in the order in which it comes to them, and is under way."""
+    """Every trip has the next farms in front of its truck, in the order in which it comes to them, and is under way."""
     now = datetime.now(UTC)
     planned = [truck.as_of(int(now.timestamp() * 1000)) for truck in plan_in(data, trucks)]
     sites: dict[str, str] = {}
@@ -54,7 +54,11 @@ def plan_day(rest: httpx.Client, data: Path, trucks: int) -> Day:
             "day": f"{now:%Y-%m-%d}",
             "planned_start": (now + shift).isoformat(),
             "stops": [
-                {"site": sites[stop], "planned_at": (now + shift + timedelta(seconds=arrive_s)).isoformat(), "service_s": 300}
+                {
+                    "site": sites[stop],
+                    "planned_at": (now + shift + timedelta(seconds=arrive_s)).isoformat(),
+                    "service_s": 300,
+                }
                 for stop, arrive_s in visits
             ],
         }
@@ -83,12 +87,9 @@ def _site(stop: Any) -> dict[str, Any]:
 
 
 def _ahead(truck: Truck) -> list[tuple[str, float]]:
-    """The farms of a lap from here on, each once, with the seconds until the truck is there."""
-    found: dict[str, float] = {}
-    for visit in truck.visits(_AHEAD_S):
-        if visit.arrive_s > 0:
-            found.setdefault(visit.stop.id, visit.arrive_s)
-    return list(found.items())
+    """The next farms, with the seconds until the truck is there. Half a lap, so that it does not end where it begins."""
+    ahead = [(visit.stop.id, visit.arrive_s) for visit in truck.visits(_AHEAD_S) if visit.arrive_s > 0]
+    return ahead[: len(truck.round.stops) // 2]
 
 
 def _made(rest: httpx.Client, path: str, body: dict[str, Any]) -> str:
