@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import structlog
@@ -33,6 +33,9 @@ LEGS = Counter(
 
 _log = structlog.get_logger()
 _AT_ONCE = 4
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_NO_ROAD_FOR = timedelta(hours=6)
+_NO_ROADS = 10_000
 # What tells that the engine itself is unwell; that there is no road tells nothing of the kind.
 _FAILURES = (EngineDown, EngineSlow, EngineWrong, OverQuota)
 
@@ -52,9 +55,9 @@ class _Found:
     calls: int = 0
     reasons: list[str] = field(default_factory=list)
 
-    def missing(self) -> tuple[int, int] | None:
-        """First and last leg that is still missing."""
-        gaps = [i for i, leg in enumerate(self.legs) if leg is None]
+    def missing(self, hopeless: Container[int]) -> tuple[int, int] | None:
+        """First and last leg that is still missing and not known to have no road."""
+        gaps = [i for i, leg in enumerate(self.legs) if leg is None and i not in hopeless]
         return (gaps[0], gaps[-1]) if gaps else None
 
 
@@ -70,6 +73,8 @@ class Ladder:
             )
             for router in routers
         ]
+        self._no_road: dict[tuple[Engine, str, store.Ends], datetime] = {}
+        """legs that an edition of an engine has no road for, and when that was said: not asked about again soon"""
         self._database = database
         self._budget = Budget(database, settings, clock)
         self._settings = settings
@@ -148,7 +153,12 @@ class Ladder:
         first_kept: int,
     ) -> None:
         """Ask one engine for the stretch from the first to the last missing leg."""
-        gap = found.missing()
+        router, now = rung.router, self._clock()
+        names = [(router.engine, router.edition, store.ends(*pair)) for pair in pairwise(points)]
+        hopeless = {i for i, name in enumerate(names) if now - self._no_road.get(name, _NEVER) < _NO_ROAD_FOR}
+        if hopeless:
+            found.reasons.append(f"{router.engine.value}: no road on {len(hopeless)} of {len(names)} legs")
+        gap = found.missing(hopeless)
         if gap is None:
             return
         first, last = gap
@@ -158,16 +168,23 @@ class Ladder:
         except NotOffered:
             return
         except MilkrunError as error:
-            found.reasons.append(f"{rung.router.engine.value}: {error}")
+            found.reasons.append(f"{router.engine.value}: {error}")
             return
         fresh = {}
         for i, leg in enumerate(legs, first):
-            if leg is not None and found.legs[i] is None:
-                found.legs[i] = (rung.router.engine, leg)
-                LEGS.labels(rung.router.engine.value, "asked").inc()
+            if leg is None:
+                self._forbear(names[i], now)
+            elif found.legs[i] is None:
+                found.legs[i] = (router.engine, leg)
+                LEGS.labels(router.engine.value, "asked").inc()
                 if i >= first_kept:
                     fresh[store.ends(points[i], points[i + 1])] = leg
-        await self._keep(rung.router, asker, fresh)
+        await self._keep(router, asker, fresh)
+
+    def _forbear(self, name: tuple[Engine, str, store.Ends], now: datetime) -> None:
+        if len(self._no_road) >= _NO_ROADS:
+            self._no_road.clear()
+        self._no_road[name] = now
 
     async def _stretch(
         self, rung: _Rung, asker: Asker, purpose: Purpose, points: Sequence[LatLon], found: _Found

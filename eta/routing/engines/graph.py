@@ -36,6 +36,11 @@ def build(osm_path: Path, out_dir: Path) -> Path:
         raise MapUnbuildable(f"{osm_path.name}: a road extract ends in one of {', '.join(_SUFFIXES)}")
     if not osm_path.is_file():
         raise MapUnbuildable(f"{osm_path}: no such file")
+    if any(suffix in str(out_dir.resolve()) for suffix in (".osm", ".osrm")):
+        # The engine cuts a path at what looks like a suffix of its own, wherever it stands.
+        raise MapUnbuildable(
+            f"{out_dir.resolve()}: the folder of road graphs must have no '.osm' or '.osrm' in its path"
+        )
     home = out_dir / _fingerprint(osm_path)
     if (home / _DONE).exists():
         return home / _GRAPH

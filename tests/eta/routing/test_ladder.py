@@ -138,6 +138,18 @@ async def test_a_stop_without_a_road_costs_the_others_nothing(ladder_of, osrm):
     assert (await ladder_of().snapshot(ASKER, STOPS)).engine is Engine.OSRM_HTTP
 
 
+async def test_a_leg_without_a_road_is_not_asked_for_again_and_again(ladder_of, osrm, clock):
+    odd = [*STOPS[:2], (85.0, 9.5), *STOPS[2:]]
+    ladder = ladder_of(own_trip_calls=100)
+    await ladder.snapshot(ASKER, odd)
+    calls = len(osrm.asked)
+    again = await ladder.snapshot(ASKER, odd)
+    assert (again.calls, len(osrm.asked)) == (0, calls)
+    assert "no road on 2 of 4 legs" in again.reason
+    clock.move(6 * 3600)
+    assert (await ladder.snapshot(ASKER, odd)).calls > 0
+
+
 async def test_an_engine_over_its_quota_is_left_alone_for_as_long_as_it_says(ladder_of, google, clock):
     ladder = ladder_of(paid_trip_calls=9)
     google.mood, google.retry_after = "quota", "120"

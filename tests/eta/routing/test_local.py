@@ -79,6 +79,11 @@ def test_a_file_that_is_no_map_is_refused_with_the_engines_words(tmp_path):
     assert list((tmp_path / "graphs").iterdir()) == []
 
 
+def test_a_folder_whose_name_the_engine_would_cut_is_refused(osm_file, tmp_path):
+    with pytest.raises(MapUnbuildable, match=r"no '\.osm' or '\.osrm' in its path"):
+        build(osm_file, tmp_path / "country.osm.graphs")
+
+
 @pytest.mark.parametrize(("name", "words"), [("map.txt", "ends in one of"), ("gone.osm.pbf", "no such file")])
 def test_a_wrong_or_missing_file_is_refused(tmp_path, name, words):
     with pytest.raises(MapUnbuildable, match=words):
