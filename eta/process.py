@@ -1,7 +1,7 @@
-"""Builds the arrival-time process and runs it until it is told to stop. What it holds in memory follows from what is kept."""
+"""Builds the arrival-time process and runs it until told to stop. Its memory follows from what is kept."""
 
 from core.bus import Bus
-from core.clock import utc_now
+from core.clock import ReplayClock, utc_now
 from core.db import Database
 from core.metrics import READY
 from core.settings import Settings
@@ -25,6 +25,7 @@ async def run(settings: Settings) -> None:
     timeout_s = database.statement_timeout_s
     tenants = Database(database.app_url, pool_size=database.pool_size, statement_timeout_s=timeout_s)
     everyone = Database(database.operator_url, pool_size=4, statement_timeout_s=timeout_s)
+    clock = utc_now if settings.eta.clock_file is None else ReplayClock(settings.eta.clock_file)
     bus = Bus(settings.redis, settings.bus)
     async with tenants, everyone, opened(everyone, settings.maps, utc_now) as ladder:
         recorder = Recorder(everyone)
@@ -35,14 +36,12 @@ async def run(settings: Settings) -> None:
             bus=bus,
             drawer=ladder,
             settings=settings.eta,
-            clock=utc_now,
+            clock=clock,
             beside=Beside(ladder, recorder),
         )
-        announcer = Announcer(database=tenants, clock=utc_now)
-        learner = Learner(database=tenants, everyone=everyone, settings=settings.eta, clock=utc_now)
-        plans = RecurringTrips(
-            operator=everyone, trips=TripService(database=tenants, clock=utc_now), clock=utc_now
-        )
+        announcer = Announcer(database=tenants, clock=clock)
+        learner = Learner(database=tenants, everyone=everyone, settings=settings.eta, clock=clock)
+        plans = RecurringTrips(operator=everyone, trips=TripService(database=tenants, clock=utc_now), clock=utc_now)
         worker = Worker(
             group=GROUP,
             handlers={**follower.handlers(), **announcer.handlers()},

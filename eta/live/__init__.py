@@ -1,4 +1,4 @@
-"""Trips under way, followed as their devices report: states of trips and stops, arrival times, alerts, and what is learned.
+"""Trips under way, followed as their devices report: their states, arrival times and alerts, and what they teach.
 
 Takes TelemetryReceived, TripChanged and StopChanged from the bus; gives TripChanged, StopChanged, AlertRaised (outbox)
 and EstimatesMade (at once). Owns trip_estimate, trip_alert, trip_road, trip_lesson and leg_road. A trip's progress is

@@ -1,5 +1,6 @@
 """One trip as its worker has it in memory: all of it follows from what is kept of it and from its fixes."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -143,9 +144,7 @@ class Followed:
     def draw(self, road: Road, now: float) -> None:
         """Go on on another road, from the first fix on."""
         trip = self.trip
-        self.fleet.add_route(
-            trip.id, model.for_engine(self.stops), road.points, road.seconds, called=trip.route or ""
-        )
+        self.fleet.add_route(trip.id, model.for_engine(self.stops), road.points, road.seconds, called=trip.route or "")
         self.fleet.redraw(trip.id, now)
         self.road, self.drawn_at, self.is_revised = road, now, True
 
@@ -182,8 +181,7 @@ def fits(shape: tuple[LatLon, ...], track: Track) -> bool:
     points = [plane.xy(lat, lon) for lat, lon in shape]
     limit = _FAR_FROM_SHAPE_M**2
     return len(points) > 1 and all(
-        any(_square(x, y, a, b) <= limit for a, b in zip(points, points[1:], strict=False))
-        for x, y in track.route.stop_xy
+        any(_square(x, y, a, b) <= limit for a, b in itertools.pairwise(points)) for x, y in track.route.stop_xy
     )
 
 

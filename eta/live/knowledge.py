@@ -1,4 +1,4 @@
-"""What a tenant's finished trips have taught, as it is kept and as it is known: one lesson a trip, taken in their order."""
+"""What a tenant's finished trips have taught, as it is kept and as it is known: a lesson a trip, in their order."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

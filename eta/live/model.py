@@ -1,4 +1,4 @@
-"""What the fixes of a trip come to: since when they count, what they say of its stops, when it begins and ends. Pure."""
+"""What a trip's fixes come to: since when they count, what they say of its stops, when it begins and ends. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -90,8 +90,8 @@ def begun_at(trip: Trip, found: Visits, newest: float, *, is_start: bool) -> flo
     """When the trip began by its fixes, the newest of them made at `newest`; None: it has not.
 
     It begins when the truck has left the first stop's area for two minutes, or with the first arrival at a later one;
-    with that at the first one too, unless that is where trucks start (`is_start`). What happened long before its planned
-    start was no beginning of it.
+    with that at the first one too, unless that is where trucks start (`is_start`). What happened long before its
+    planned start was no beginning of it.
     """
     left = found.departed_at[0]
     began = [left] if left is not None and newest - left >= _LEFT_S else []

@@ -1,4 +1,4 @@
-"""The road a trip is followed on: the tenant's own, else a routing engine's; and another one when the trip has left it."""
+"""The road a trip is followed on: the tenant's own, else an engine's; and another one when the trip has left it."""
 
 from itertools import accumulate, chain
 from typing import Protocol
@@ -61,9 +61,7 @@ def drawn(followed: Followed, snapshot: Snapshot, purpose: Purpose) -> Road | No
     gap = _metres(past[-1], snapshot.shape[0]) / _PAST_MPS if past else 0.0
     begins = behind[-1] + gap if past else 0.0
     points = (*past, *snapshot.shape)
-    return Road(
-        _stops(followed), snapshot.engine.value, points, (*behind, *(begins + s for s in seconds)), times
-    )
+    return Road(_stops(followed), snapshot.engine.value, points, (*behind, *(begins + s for s in seconds)), times)
 
 
 def _past(followed: Followed) -> list[LatLon]:

@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.db, pytest.mark.redis]
 _SAID = """
 INSERT INTO trip_estimate (tenant_id, trip_id, device_id, made_at, fix_at, lat, lon, method, reason, is_on_route,
     progress_m, length_m, source, arrivals, alerts)
-VALUES ('acme', %s, 'truck-1', now(), now() - interval '30 s', 47, 9.5, 'history', 'earlier trips know 97%% of the route',
+VALUES ('acme', %s, 'truck-1', now(), now() - interval '30 s', 47, 9.5, 'history', 'earlier trips know it all',
     true, 1200, 5000, 'shape', %s, '{}')
 """
 

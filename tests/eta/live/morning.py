@@ -11,7 +11,7 @@ import psycopg
 from core import events
 from core.bus import Bus, Delivery, Entry
 from core.db import Database
-from core.events import AlertRaised, EstimatesMade, Received, StopChanged, TelemetryReceived, TripChanged
+from core.events import EstimatesMade, Received, TelemetryReceived
 from core.settings import EtaSettings
 from core.telemetry import Position, Sample
 from core.tenancy import TenantId
@@ -23,13 +23,13 @@ from eta.live.learner import Learner
 from eta.sites.model import RouteFacts, RouteStop, SiteFacts
 from eta.sites.service import SiteService
 from eta.trips import store as trips
+from eta.trips.errors import RouteNotFound
 from eta.trips.model import Trip
 from eta.trips.service import NewTrip, TripService
 from tests.conftest import DatabaseUrls
 from tests.eta.roads import STARTS_AT, STOPS
 
 ACME = TenantId("acme")
-THING = "acme:truck-1"
 _POSITION = """
 INSERT INTO telemetry.position (ts, seq, lat, lon, received_at, tenant_id, device_id, boot)
 VALUES (to_timestamp(%s / 1000.0), %s, %s, %s, now(), 'acme', %s, 'b') ON CONFLICT DO NOTHING
@@ -75,7 +75,9 @@ class Morning:
         with conn.transaction():
             conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'acme')")
             for device in ("truck-1", "truck-2"):
-                conn.execute("INSERT INTO device (tenant_id, device_id, status) VALUES ('acme', %s, 'active')", (device,))
+                conn.execute(
+                    "INSERT INTO device (tenant_id, device_id, status) VALUES ('acme', %s, 'active')", (device,)
+                )
             conn.execute(
                 "SELECT telemetry.ensure_partitions(%s, %s)",
                 (moment(STARTS_AT - 86_400), moment(STARTS_AT + 5 * 86_400)),
@@ -103,7 +105,7 @@ class Morning:
         """A trip of the route north, which begins at a depot; made with its sites at the first call."""
         try:
             route = await self.sites.route(ACME, "north")
-        except Exception:  # noqa: BLE001
+        except RouteNotFound:
             stops = []
             for n, farm in enumerate(farms):
                 facts = SiteFacts(
@@ -180,7 +182,8 @@ class Morning:
     def alerts(self) -> list[tuple[str, str]]:
         """(name of the stop, kind) of every alert, in the order of their fixes."""
         return self.rows(
-            "SELECT s.name, a.kind FROM trip_alert a JOIN trip_stop s USING (tenant_id, trip_id, stop_id) ORDER BY a.at, s.seq"
+            "SELECT s.name, a.kind FROM trip_alert a JOIN trip_stop s USING (tenant_id, trip_id, stop_id) "
+            "ORDER BY a.at, s.seq"
         )
 
     @property
@@ -195,6 +198,3 @@ class Morning:
 def states(trip: Trip) -> list[tuple]:
     """What became of each stop."""
     return [(stop.name, stop.state.value, stop.arrived_at, stop.departed_at) for stop in trip.stops]
-
-
-__all__ = ["ACME", "FARMS", "THING", "AlertRaised", "Morning", "StopChanged", "Telling", "TripChanged", "moment", "states"]

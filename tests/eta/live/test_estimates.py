@@ -1,5 +1,6 @@
 """Arrival times as they are told: at once, honest about what they rest on, kept, and the same after a crash."""
 
+import itertools
 import math
 
 import pytest
@@ -26,7 +27,7 @@ class Drawn:
         if self.raises:
             raise MilkrunError("wrong")
         engine = Engine.STRAIGHT if self.is_down else Engine.OSRM_LOCAL
-        legs = tuple(_leg(a, b) for a, b in zip(points, points[1:], strict=False))
+        legs = tuple(_leg(a, b) for a, b in itertools.pairwise(points))
         return Snapshot(legs=legs, engines=(engine,) * len(legs), made_at=0.0, calls=1, reason="")
 
 

@@ -68,9 +68,7 @@ async def test_killed_at_any_moment_two_processes_bring_every_trip_to_its_end_an
     way = fixes(every_s=20.0)
     shift = time.time() - way[-1].at
     way = [fix._replace(at=round(fix.at + shift, 3)) for fix in way]
-    morning.conn.execute(
-        "SELECT telemetry.ensure_partitions(now() - interval '1 day', now() + interval '1 day')"
-    )
+    morning.conn.execute("SELECT telemetry.ensure_partitions(now() - interval '1 day', now() + interval '1 day')")
     morning.now = datetime.now(UTC)
     trip = await morning.round(start=way[0].at + 180.0)
     other = await morning.round(start=way[0].at + 180.0, device="truck-2")

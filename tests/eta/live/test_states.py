@@ -134,7 +134,7 @@ async def test_a_trip_given_to_another_truck_goes_on_with_that_one(morning):
     await morning.trips.assign(ACME, trip.id, "truck-2")
     await morning.drive(way[60:70])
     assert (await morning.trip(trip)).ahead == before.ahead
-    await morning.drive([fix for fix in way[50:]], device="truck-2")
+    await morning.drive(list(way[50:]), device="truck-2")
     done = await morning.trip(trip)
     assert done.state is TripState.DONE
     assert {stop.state for stop in done.stops} <= {SERVED, SKIPPED}
