@@ -3,8 +3,10 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -19,10 +21,13 @@ from api.identity.service import IdentityService
 from cli import context, sim
 from cli.context import Context, data_folder
 from cli.enrolment import listener
-from cli.sim import Driven, TenantOption, TrucksOption
+from cli.morning.plan import Morning, keep
+from cli.morning.tell import tell
+from cli.sim import Driven, Plan, TenantOption, TrucksOption
 from cli.stack.process import Child, Command
 from cli.stack.state import DataFolder
 from cli.stack.up import ApiPortOption, DataOption
+from core import clock
 from core.clock import from_epoch_ms
 from core.db import Database
 from core.tenancy import TenantId, tenant_id
@@ -30,11 +35,15 @@ from ingest.history.audit import Audit, audit
 from provisioning.ca import CertificateAuthority
 from provisioning.errors import TenantExists
 from provisioning.service import ProvisioningService
-from sim.fleet import plan_trucks
+from sim.fleet import Vehicle, plan_trucks
+from sim.morning import Drive, drives, recorded
+from sim.recording import start_at_ms_for
+from sim.truck import Truck
 
 _START_WITHIN_S = 300.0
 _STOP_GRACE_S = 180.0
 _REPLAY_SPEED = 30.0
+_NO_COVERAGE_S = (45.0, 165.0)
 _CLOCK_SLACK = timedelta(minutes=1)
 _GUEST = "demo@milkrun.example"
 _READY = "Milkrun is ready"
@@ -58,9 +67,10 @@ def demo(
     api_port: ApiPortOption = 0,
     data: DataOption = None,
 ) -> None:
-    """Start what is not running, drive trucks until Ctrl-C, then count in the database what arrived.
+    """Start what is not running, drive a morning's collection until Ctrl-C, then count in the database what arrived.
 
-    Meanwhile the console shows them; its address and somebody to sign in as are printed before they drive off.
+    One truck does not keep to its route and one loses coverage for two minutes. Meanwhile the console shows them; its
+    address and somebody to sign in as are printed before they drive off. At the end stand the arrival times and alerts.
 
     Exit code 1 when a sample was lost or is there twice.
     """
@@ -69,24 +79,84 @@ def demo(
     with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as running:
         # The stack works out arrival times on these roads, so they are drawn before it starts.
         drawn = None if replay else sim.draw_in(folder.path)
-        planned = pool.submit(plan_trucks, *drawn, trucks) if drawn else None
-        running.enter_context(_stack(console, folder, api_port, drawn[1] if drawn else None))
+        planned = pool.submit(plan_trucks, *drawn, trucks, strays=1) if drawn else None
+        running.enter_context(_stack(console, folder, api_port, drawn[1] if drawn else None, _played(folder, replay)))
         if planned is not None:
-            plan = sim.trucks_plan(console, planned.result(), 1.0)
+            plan, morning = _collection(console, planned.result())
         else:
             assert replay is not None
-            plan = sim.recording_plan(console, replay, speed=speed, trips=trips)
+            plan, morning = _recording(console, folder, replay, speed=speed, trips=trips)
         found = context.load(folder.path)
         _invite(console, folder, found, name)
         driven = sim.drive(found, console, plan, tenant=name, seconds=seconds)
         counted = asyncio.run(_audit(found, driven))
         _tell(console, driven, counted)
+        asyncio.run(_tell_arrivals(console, found, name, morning))
     if counted.missing or counted.duplicates:
         raise typer.Exit(1)
 
 
+def _collection(console: Console, trucks: Sequence[Truck]) -> tuple[Plan, Morning]:
+    """The trucks on their rounds, and the rounds as trips to the farms that are still ahead of each."""
+    quiet = [replace(each, outages=(_NO_COVERAGE_S,)) if n == 1 else each for n, each in enumerate(trucks)]
+    plan, morning = sim.trucks_plan(console, quiet, 1.0), Morning()
+
+    async def prepare(found: Context, tenant: TenantId, now_ms: int) -> None:
+        await _keep(console, found, tenant, drives([truck.as_of(now_ms) for truck in quiet], now_ms), morning)
+
+    return replace(plan, prepare=prepare), morning
+
+
+def _recording(
+    console: Console, folder: DataFolder, dataset: Path, *, speed: float, trips: int
+) -> tuple[Plan, Morning]:
+    """The recording with its trips; while it is played, arrival times are worked out in its own time."""
+    played, plan = sim.recording_plan(console, dataset, speed=speed, trips=trips)
+    morning = Morning()
+
+    async def prepare(found: Context, tenant: TenantId, now_ms: int) -> None:
+        start_at_ms = start_at_ms_for(played, now_ms=now_ms, speed=speed)
+        await _keep(console, found, tenant, recorded(played, start_at_ms), morning)
+
+    def begin(now_ms: int) -> Sequence[Vehicle]:
+        start_at_ms = start_at_ms_for(played, now_ms=now_ms, speed=speed)
+        clock.play(_clock_file(folder), began_at_ms=now_ms, at_ms=start_at_ms, speed=speed)
+        return plan.begin(now_ms)
+
+    return replace(plan, prepare=prepare, begin=begin), morning
+
+
+async def _keep(console: Console, found: Context, tenant: TenantId, wanted: Sequence[Drive], morning: Morning) -> None:
+    async with Database(found.settings.database.app_url, pool_size=1) as database:
+        kept = await keep(database, tenant, wanted)
+    morning.trips += kept.trips
+    places = {place.code for drive in wanted for place in drive.line.places}
+    sim.say(console, "Trips", f"{len(kept.trips)} to {len(places)} places")
+
+
+async def _tell_arrivals(console: Console, found: Context, tenant: TenantId, morning: Morning) -> None:
+    async with Database(found.settings.database.app_url, pool_size=1) as database:
+        await tell(console, database, tenant, morning)
+
+
+def _played(folder: DataFolder, dataset: Path | None) -> dict[str, str]:
+    """What a stack is told that shall take a recording for the present: its time, and that its fixes are no history."""
+    file = _clock_file(folder)
+    file.unlink(missing_ok=True)
+    if dataset is None:
+        return {}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return {"MILKRUN_ETA_CLOCK_FILE": str(file.absolute()), "MILKRUN_INGEST_LIVE_WITHIN_S": "1000000"}
+
+
+def _clock_file(folder: DataFolder) -> Path:
+    return folder.path / "sim" / "replay-clock.json"
+
+
 @contextlib.contextmanager
-def _stack(console: Console, folder: DataFolder, api_port: int, osm_file: Path | None) -> Iterator[None]:
+def _stack(
+    console: Console, folder: DataFolder, api_port: int, osm_file: Path | None, variables: Mapping[str, str]
+) -> Iterator[None]:
     """The stack of `folder`: the one that runs there and goes on running, or one of our own for as long as we run."""
     if folder.is_held():
         console.print(f"uses the stack that runs in {folder.path}", markup=False)
@@ -99,7 +169,7 @@ def _stack(console: Console, folder: DataFolder, api_port: int, osm_file: Path |
     argv = (sys.executable, "-P", "-m", "cli.main", "up", "--data", str(folder.path), *ports, *roads)
     log = folder.logs / "up.log"
     told = log.stat().st_size if log.exists() else 0
-    child = Child(Command("up", argv, log, grace_s=_STOP_GRACE_S, rotates=False))
+    child = Child(Command("up", argv, log, env={**variables, **os.environ}, grace_s=_STOP_GRACE_S, rotates=False))
     try:
         with log.open(encoding="utf-8", errors="replace") as lines:
             lines.seek(told)

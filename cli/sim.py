@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -76,13 +76,15 @@ _TELL_EVERY_S = 5.0
 class Plan:
     """What shall drive: the names first, for each needs a certificate; `begin(now_ms)` when all is ready to go.
 
-    `ends`: it is over by itself some time. `duties`: what each does beside telemetry.
+    `ends`: it is over by itself some time. `duties`: what each does beside telemetry. `prepare`: what has to be there
+    when vehicles begin at about that time (epoch ms), and find themselves registered.
     """
 
     devices: Sequence[str]
     begin: Callable[[int], Sequence[Vehicle]]
     ends: bool
     duties: Callable[[Thing], Sequence[Duty]] = lambda _thing: ()
+    prepare: Callable[[Context, TenantId, int], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def replay(
 ) -> None:
     """Play a recording as if its vehicles were out now (positions.csv, trips.csv, stops.csv)."""
     found, console = context.load(data), Console(highlight=False, soft_wrap=True)
-    plan = recording_plan(console, dataset, speed=speed, trips=trips)
+    _, plan = recording_plan(console, dataset, speed=speed, trips=trips)
     _tell(console, drive(found, console, plan, tenant=tenant_id(tenant), seconds=seconds))
 
 
@@ -169,7 +171,10 @@ def trucks_plan(console: Console, trucks: Sequence[Truck], interval_s: float, ha
     return Plan([truck.id for truck in trucks], begin, ends=False, duties=duties)
 
 
-def recording_plan(console: Console, folder: Path, *, speed: float, trips: int | None) -> Plan:
+def recording_plan(
+    console: Console, folder: Path, *, speed: float, trips: int | None
+) -> tuple[recording.Dataset, Plan]:
+    """What is played of the recording, and how."""
     dataset = recording.load(folder)
     whole = len(dataset.positions)
     if trips is not None:
@@ -182,7 +187,7 @@ def recording_plan(console: Console, folder: Path, *, speed: float, trips: int |
     def begin(now_ms: int) -> Sequence[Vehicle]:
         return recorded_vehicles(dataset, now_ms=now_ms, speed=speed)
 
-    return Plan(sorted(set(dataset.devices().values())), begin, ends=True)
+    return dataset, Plan(sorted(set(dataset.devices().values())), begin, ends=True)
 
 
 def drive(found: Context, console: Console, plan: Plan, *, tenant: TenantId, seconds: float | None) -> Driven:
@@ -195,6 +200,8 @@ def drive(found: Context, console: Console, plan: Plan, *, tenant: TenantId, sec
         begun = time.monotonic()
         credentials = await enrolled(found, tenant, plan.devices)
         say(console, "Devices", f"{len(credentials)} with certificates in tenant {tenant}", time.monotonic() - begun)
+        if plan.prepare is not None:
+            await plan.prepare(found, tenant, epoch_ms(utc_now()))
         now = utc_now()
         until = "all is played" if plan.ends else "Ctrl-C"
         console.print(f"driving until {until}" + (f" or {seconds:g} s are over" if seconds else ""))

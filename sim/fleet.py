@@ -27,6 +27,7 @@ from sim.district import District
 from sim.duties.base import Duty
 from sim.journey import Visit
 from sim.link import Counts, Credentials, DeviceLink, LinkOptions
+from sim.morning import straying
 from sim.recording import Dataset, Fix, RecordingInvalid
 from sim.roads import Router
 from sim.truck import Emission, Truck, plan_fleet
@@ -273,10 +274,14 @@ def draw_district(folder: Path, *, seed: int = SEED) -> tuple[District, Path]:
     return drawn, district.write_osm(drawn, folder / f"district-{seed}.osm")
 
 
-def plan_trucks(drawn: District, osm_file: Path, count: int, *, seed: int = SEED) -> list[Truck]:
-    """Rounds for `count` trucks; the road graph is built beside the OSM file on first use."""
-    graph = build(osm_file, osm_file.parent / "roads")
-    return plan_fleet(drawn, Router(graph), trucks=count, seed=seed)
+def plan_trucks(drawn: District, osm_file: Path, count: int, *, seed: int = SEED, strays: int = 0) -> list[Truck]:
+    """Rounds for `count` trucks; the road graph is built beside the OSM file on first use.
+
+    The first `strays` of them do not keep to the shortest way.
+    """
+    router = Router(build(osm_file, osm_file.parent / "roads"))
+    trucks = plan_fleet(drawn, router, trucks=count, seed=seed)
+    return [straying(truck, router) if n < strays else truck for n, truck in enumerate(trucks)]
 
 
 def recorded_vehicles(dataset: Dataset, *, now_ms: int, speed: float) -> list[RecordedVehicle]:

@@ -68,6 +68,8 @@ class Truck:
     pace: float = 1.0
     start_share: float = 0.0
     dead_zones: tuple[DeadZone, ...] = ()
+    outages: tuple[tuple[float, float], ...] = ()
+    """without coverage wherever it is, from one second to another"""
     faults: Faults = field(default_factory=Faults)
 
     def emissions(
@@ -86,7 +88,10 @@ class Truck:
             if state.ignition and not was_on:
                 device.boot()
             was_on = state.ignition
-            has_coverage = not any(zone.covers((state.lat, state.lon)) for zone in self.dead_zones)
+            has_coverage = not (
+                any(zone.covers((state.lat, state.lon)) for zone in self.dead_zones)
+                or any(begins_s <= t_s < ends_s for begins_s, ends_s in self.outages)
+            )
             network.accept(t_s, device.sample(t_s, state), has_coverage=has_coverage)
             yield from network.leaving(t_s)
         yield from network.leaving(math.inf)
