@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench import eta_live
 from bench.figures import machine, spread
 from eta.backtest.alter import ALTERATIONS
 from eta.backtest.dataset import read
@@ -34,6 +35,8 @@ def main(console: Console) -> None:
     console.print(f"ETA updates a second and core, {_REMAINING} stops remaining each: {spread(rates)}")
     base, hour = _memory_of_a_trip(1), _memory_of_a_trip(_HOUR_S)
     console.print(f"memory of a running trip: {base:,.0f} B, and {(hour - base) / _HOUR_S:.0f} B a fix")
+    if os.environ.get("BENCH_ETA_LIVE", "1") == "1":
+        eta_live.measure(console)
     if not _DATASET.is_dir():
         console.print(f"accuracy: not measured, {_DATASET} is not here (BENCH_ETA_DATASET names a recording)")
         return

@@ -211,7 +211,7 @@ class Track:
                 self._advance(place, came_from, at)
 
     def _start_over(self) -> None:
-        """What was driven so far was no part of the round: the vehicle stands at its first stop, having been nowhere."""
+        """What was driven so far was no part of the round: the vehicle is at its first stop and was nowhere else."""
         self.distance = self.place = self.route.stop_at[0]
         self.next = bisect.bisect_right(self.route.bounds, self.distance)
         self.crossed = array("d", [math.nan]) * len(self.route.bounds)
