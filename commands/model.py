@@ -259,18 +259,28 @@ def attempt(before: Execution, at: datetime, *, is_retry: bool = False) -> Execu
 
 def confirm(before: Execution, at: datetime) -> Execution:
     """The broker gave it to a session. The same execution when that is known already."""
+    if before.state is State.SENT and before.misses:
+        return replace(before, misses=0)
     if before.state is not State.CREATED or not before.attempts:
         return before
     after = _moved(before, State.SENT, at, "milkrun")
-    return replace(after, sent_at=before.tried_at, due_at=at + retry_pause(before.retried))
+    return replace(after, sent_at=before.tried_at, due_at=at + retry_pause(before.retried), misses=0)
 
 
 def miss(before: Execution, at: datetime, reason_code: str, reason: str) -> Execution:
     """It did not leave, or the broker had nobody for it: as if not tried, and again after a pause that grows."""
     pause = timedelta(seconds=_MISS_PAUSES_S[min(before.misses, len(_MISS_PAUSES_S) - 1)])
-    if before.state is not State.CREATED:
-        return replace(before, due_at=at + max(pause, retry_pause(before.retried)), updated_at=at)
     attempts = max(0, before.attempts - 1)
+    if before.state is not State.CREATED:
+        # Sent before, and tried anew for a session that has not subscribed yet: still to be sent to it.
+        return replace(
+            before,
+            attempts=attempts,
+            misses=before.misses + 1,
+            tried_at=before.sent_at,
+            due_at=at + pause,
+            updated_at=at,
+        )
     return replace(
         before,
         attempts=attempts,

@@ -8,7 +8,7 @@ under the same id.
 import asyncio
 import contextlib
 import enum
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -137,11 +137,11 @@ class Dispatcher:
         left_s = most_s if due_at is None else (due_at - self._clock()).total_seconds()
         return min(most_s, max(0.005, left_s))
 
-    async def _every(self, pause_s: float, work: Callable[[], object]) -> None:
+    async def _every(self, pause_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(pause_s)
             with contextlib.suppress(DatabaseUnavailable):
-                await work()  # type: ignore[misc]
+                await work()
 
     # --- one look -------------------------------------------------------------------------------------------------
 

@@ -71,7 +71,8 @@ def _advance(made: Plan, each: Execution, lane: Lane, now: datetime) -> None:
     if not lane.is_reachable:
         made.waits = True
         return
-    if each.due_at > now and not _came_back(each, lane):
+    is_awaited = each.misses == 0 and _came_back(each, lane)  # who has not subscribed yet is given a moment
+    if each.due_at > now and not is_awaited:
         made.look(each.due_at)
         made.waits = is_again
         return

@@ -167,7 +167,10 @@ class TestC03NothingIsDeliveredAfterItsExpiry:
                 await later.comes_to(sent, State.SENT)
                 await asyncio.to_thread(device.client.drop)
             clock.forward(30)
-            truck, sibling = await later.device(), await later.device(SIBLING)
+            # It subscribes some time after it has connected, as devices do.
+            truck, sibling = await later.device(subscribes=False), await later.device(SIBLING)
+            await until(lambda: later.row(kept)["misses"] > 0)
+            await asyncio.to_thread(truck.subscribe)
             again = await asyncio.to_thread(truck.command)
             assert (again.execution, again["attempt"]) == (kept.id, 2)
             assert await asyncio.to_thread(sibling.unheard, 1.0) == []
