@@ -28,6 +28,7 @@ COMMANDS = {
     "down": _Entry("cli.stack.up:down", "Stop what `milkrun up` started."),
     "tenant": _Entry("cli.registry:tenant_app", "Tenants: add, list."),
     "device": _Entry("cli.registry:device_app", "Devices and their certificates: add, list, show, suspend, revoke."),
+    "shadow": _Entry("cli.shadow:shadow_app", "Shadows of devices: get, set, delete."),
     "user": _Entry("cli.access:user_app", "People who sign in: add, list, disable, set-password."),
     "client": _Entry("cli.access:client_app", "Programs that use the API: add, list, disable, rotate."),
     "keys": _Entry("cli.access:keys_app", "Keys that sign access tokens: list, rotate."),

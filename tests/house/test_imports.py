@@ -21,7 +21,7 @@ DOORS = {
             "ingest/",
             "sim/",
             "shadow/handlers.py",
-            "shadow/process.py",
+            "shadow/process.py", "shadow/aws/mirror.py",
             "commands/handlers.py",
             "commands/process.py",
         ),
@@ -40,6 +40,7 @@ DOORS = {
         ("core/db.py", "core/migrate.py", "core/migrations/"),
     ),
     "Redis": (("redis", "aioredis", "valkey"), ("core/bus.py", "core/channels/", "core/limits.py")),
+    "AWS": (("boto3", "botocore"), ("shadow/aws/client.py",)),
     "Alembic": (("alembic",), ("core/migrate.py", "core/migrations/")),
     # cli/stack/services.py asks a process it started on loopback whether it is ready.
     "clients of HTTP": (

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -138,20 +139,16 @@ async def test_the_witness_is_told_after_aws_has_agreed_and_not_where_it_refused
 async def test_aws_that_does_not_answer_is_unavailable_in_time_and_holds_nobody_else_up(
     emulator: Emulator, registered: DatabaseUrls
 ):
-    async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    # Connections come about, and nobody takes them.
+    silent = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}"
     settings = emulator.settings(aws_timeout_s=0.3, aws_connections=2).model_copy(update={"aws_endpoint_url": url})
-    try:
+    with silent:
         async with Database(registered.app) as app, IotData(settings) as plane:
             service = AwsShadows(plane=plane, database=app, settings=settings, clock=utc_now)
             asked = [service.get(thing(TRUCK)) for _ in range(6)]
             async with asyncio.timeout(20):
                 results = await asyncio.gather(*asked, return_exceptions=True)
-    finally:
-        server.close()
     assert [type(each) for each in results] == [AwsUnavailable] * 6
 
 
