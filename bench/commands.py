@@ -42,6 +42,7 @@ _RUNS = int(os.environ.get("BENCH_COMMANDS_RUNS", "3"))
 _QUEUED = int(os.environ.get("BENCH_COMMANDS_QUEUED", "10000"))
 _DRAIN_WITHIN_S = 600.0
 _SETTLE_S = 30.0
+_BETWEEN_KILLS_S = 5.0
 _KILLED = ("commands", "mosquitto", "redis-server", "postgres", "broker", "ingest", "shadow", "api", "provisioning")
 _TENANT = TenantId("bench")
 _SETTINGS = {
@@ -205,9 +206,10 @@ async def _survive(console: Console, stack: Stack, trucks: list[Truck]) -> None:
     """Queue while the trucks are away, kill everything, let them come, and kill each process while it drains."""
     await _online(stack, 0)
     wanted = await _queue(stack)
+    supervisor = psutil.Process(stack.pid("commands")).ppid()
     total = sum(map(len, wanted.values()))
     for part in _KILLED:
-        await _kill(stack, part)
+        await _kill(stack, part, supervisor)
     begun = time.monotonic()
     for truck in trucks:
         truck.done.clear()
@@ -220,7 +222,7 @@ async def _survive(console: Console, stack: Stack, trucks: list[Truck]) -> None:
             raise SystemExit(f"after {_DRAIN_WITHIN_S:.0f} s: {dict(states)}")
         done = sum(len(truck.done) for truck in trucks)
         if kills and done > total * (len(_KILLED) - len(kills) + 1) / (len(_KILLED) + 2):
-            await _kill(stack, kills.pop(0))
+            await _kill(stack, kills.pop(0), supervisor)
         await asyncio.sleep(0.2)
     took = time.monotonic() - begun
     for task in driving:
@@ -255,17 +257,14 @@ async def _queue(stack: Stack) -> dict[str, list[str]]:
     return queued
 
 
-async def _kill(stack: Stack, part: str) -> None:
+async def _kill(stack: Stack, part: str, supervisor: int) -> None:
     """The part's own process, not its children: PostgreSQL's end by themselves. `milkrun up` starts it again."""
-    supervisor = psutil.Process(stack.pid("provisioning" if part == "commands" else "commands")).ppid()
     found = [process for process in stack.processes().get(part, []) if process.ppid() == supervisor]
     if not found:
         raise SystemExit(f"there is no process of {part} to kill; there are {sorted(stack.processes())}")
     for process in found:
         process.send_signal(signal.SIGKILL)
-    await asyncio.sleep(1.0)
-    while not any(p.ppid() == supervisor for p in stack.processes().get(part, [])):  # noqa: ASYNC110  processes
-        await asyncio.sleep(0.2)
+    await asyncio.sleep(_BETWEEN_KILLS_S)
 
 
 def _states(stack: Stack) -> Counter[str]:

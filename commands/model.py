@@ -272,15 +272,9 @@ def miss(before: Execution, at: datetime, reason_code: str, reason: str) -> Exec
     pause = timedelta(seconds=_MISS_PAUSES_S[min(before.misses, len(_MISS_PAUSES_S) - 1)])
     attempts = max(0, before.attempts - 1)
     if before.state is not State.CREATED:
-        # Sent before, and tried anew for a session that has not subscribed yet: still to be sent to it.
-        return replace(
-            before,
-            attempts=attempts,
-            misses=before.misses + 1,
-            tried_at=before.sent_at,
-            due_at=at + pause,
-            updated_at=at,
-        )
+        # Tried anew for a session that has not subscribed yet: still to be sent to it.
+        due_at, misses = at + pause, before.misses + 1
+        return replace(before, attempts=attempts, misses=misses, tried_at=before.sent_at, due_at=due_at, updated_at=at)
     return replace(
         before,
         attempts=attempts,
@@ -383,22 +377,18 @@ def lapse(before: Execution, at: datetime) -> Execution:
     return _ended(before, State.EXPIRED, at, "milkrun", code, before.reason)
 
 
-def _ended(
-    before: Execution, state: State, at: datetime, by: str, reason_code: str = "", reason: str = ""
-) -> Execution:
-    return replace(_moved(before, state, at, by, reason_code, reason), ended_at=at)
+def _ended(before: Execution, state: State, at: datetime, by: str, code: str = "", reason: str = "") -> Execution:
+    return replace(_moved(before, state, at, by, code, reason), ended_at=at)
 
 
-def _moved(
-    before: Execution, state: State, at: datetime, by: str, reason_code: str = "", reason: str = ""
-) -> Execution:
+def _moved(before: Execution, state: State, at: datetime, by: str, code: str = "", reason: str = "") -> Execution:
     assert state in MOVES[before.state], f"{before.state} does not become {state}"
     return replace(
         before,
         state=state,
-        reason_code=reason_code,
+        reason_code=code,
         reason=reason,
         updated_at=at,
         version=before.version + 1,
-        history=(*before.history, Step(at, state, by, reason_code, reason))[-_MOST_STEPS:],
+        history=(*before.history, Step(at, state, by, code, reason))[-_MOST_STEPS:],
     )
