@@ -92,3 +92,18 @@ def kept(points: Sequence[tuple[float, float]], tolerance_m: float) -> list[int]
             keep.add(at)
             spans += [(first, at), (at, last)]
     return sorted(keep)
+
+
+def outside_m(area: Sequence[tuple[float, float]], x: float, y: float) -> float:
+    """How far a place lies outside of a polygon with these corners; 0 within."""
+    is_within, nearest = False, math.inf
+    ax, ay = area[-1]
+    for bx, by in area:
+        if (ay > y) != (by > y) and x < ax + (bx - ax) * (y - ay) / (by - ay):
+            is_within = not is_within
+        dx, dy = bx - ax, by - ay
+        square = dx * dx + dy * dy
+        t = 0.0 if square == 0.0 else min(max(((x - ax) * dx + (y - ay) * dy) / square, 0.0), 1.0)
+        nearest = min(nearest, math.hypot(x - ax - t * dx, y - ay - t * dy))
+        ax, ay = bx, by
+    return 0.0 if is_within else nearest

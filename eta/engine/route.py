@@ -26,6 +26,8 @@ class Stop(NamedTuple):
     lon: float
     planned_service_s: float | None = None
     radius_m: float = 50.0
+    polygon: tuple[tuple[float, float], ...] = ()
+    """(latitude, longitude) of the corners of its area; without it, that is the circle"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import enum
 import math
 from typing import NamedTuple
 
+from eta.engine.geometry import outside_m
 from eta.engine.route import Route
 
 _DWELL_S = 20.0
@@ -33,7 +34,19 @@ class StopEvent(NamedTuple):
 class Visits:
     """States of the stops of one trip. Feed it the fixes in order of time."""
 
-    __slots__ = ("_at", "_first", "_inside", "_outside", "_x", "_y", "arrived_at", "departed_at", "route", "states")
+    __slots__ = (
+        "_areas",
+        "_at",
+        "_first",
+        "_inside",
+        "_outside",
+        "_x",
+        "_y",
+        "arrived_at",
+        "departed_at",
+        "route",
+        "states",
+    )
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -41,8 +54,12 @@ class Visits:
         self.states = [StopState.AHEAD] * count
         self.arrived_at: list[float | None] = [None] * count
         self.departed_at: list[float | None] = [None] * count
+        plane = route.plane
+        self._areas = {
+            i: tuple(plane.xy(*corner) for corner in stop.polygon) for i, stop in enumerate(route.stops) if stop.polygon
+        }
         self._inside: dict[int, float] = {}
-        """since when the vehicle is within the radius"""
+        """since when the vehicle is within the stop's area"""
         self._outside: dict[int, float] = {}
         """since when it is beyond the wider one, after an arrival"""
         self._at, self._x, self._y = -math.inf, 0.0, 0.0
@@ -83,9 +100,13 @@ class Visits:
 
     def _look(self, i: int, at: float, speed: float, progress_m: float, events: list[StopEvent]) -> None:
         stop, state = self.route.stops[i], self.states[i]
-        sx, sy = self.route.stop_xy[i]
-        away = math.sqrt((self._x - sx) ** 2 + (self._y - sy) ** 2)
-        if away <= stop.radius_m:
+        area = self._areas.get(i)
+        if area is None:
+            sx, sy = self.route.stop_xy[i]
+            away, reach = math.sqrt((self._x - sx) ** 2 + (self._y - sy) ** 2), stop.radius_m
+        else:
+            away, reach = outside_m(area, self._x, self._y), 0.0
+        if away <= reach:
             since = self._inside.setdefault(i, at)
             self._outside.pop(i, None)
             if (
@@ -95,7 +116,7 @@ class Visits:
             ):
                 self.arrived_at[i], self.departed_at[i] = since, None
                 self._enter(i, StopState.ARRIVED, since, events)
-        elif away > stop.radius_m + max(_WIDER * stop.radius_m, _WIDER_M):
+        elif away > reach + max(_WIDER * reach, _WIDER_M):
             if state is StopState.ARRIVED:
                 gone = self._outside.setdefault(i, at)
                 if at - gone >= _GONE_S:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from eta.engine.geometry import Line, Plane, simplified
+from eta.engine.geometry import Line, Plane, outside_m, simplified
 
 
 def test_a_degree_of_latitude_is_111_km_and_one_of_longitude_shrinks_with_the_cosine():
@@ -37,3 +37,10 @@ def test_a_straight_road_with_many_points_becomes_its_two_ends():
 
 def test_a_corner_survives_simplification():
     assert (50.0, 0.0) in simplified([(0.0, 0.0), (25.0, 1.0), (50.0, 0.0), (50.0, 80.0)], 3.0)
+
+
+def test_how_far_outside_of_an_area_a_place_lies():
+    area = ((0.0, 0.0), (100.0, 0.0), (100.0, 50.0), (50.0, 25.0), (0.0, 50.0))
+    for place, outside in (((10.0, 10.0), 0.0), ((50.0, 24.0), 0.0), ((110.0, 20.0), 10.0), ((-3.0, -4.0), 5.0)):
+        assert outside_m(area, *place) == pytest.approx(outside)
+    assert 0.0 < outside_m(area, 50.0, 40.0) < 15.0

@@ -57,3 +57,25 @@ def test_wandering_across_the_radius_is_one_visit(wander_m):
     fixes = [Fix(STARTS_AT + 20.0 * n, *point(x, y + (wander_m if n % 2 else 0.0))) for n in range(30)]
     track = followed(fixes)
     assert [e.state for e in track.events if e.stop == 5] == [StopState.ARRIVED]
+
+
+def test_a_polygon_is_the_area_of_a_stop_and_not_the_circle_around_it():
+    stop = STOPS[4]
+    lat, lon = stop.lat, stop.lon
+
+    def area(north, south):
+        return (
+            (lat + north, lon - 0.002),
+            (lat + north, lon + 0.002),
+            (lat + south, lon + 0.002),
+            (lat + south, lon - 0.002),
+        )
+
+    on_the_road, beside_it = area(0.0003, -0.0003), area(0.0013, 0.0006)
+    for polygon, state in ((on_the_road, StopState.SERVED), (beside_it, StopState.SKIPPED)):
+        stops = [s._replace(polygon=polygon, radius_m=300.0) if s is stop else s for s in STOPS]
+        track = Track(drawn("r", stops, ROAD))
+        for fix in drive(waits_s=60.0):
+            track.add(fix)
+        assert track.visits.states[4] is state
+        assert track.visits.states[5] is StopState.SERVED
