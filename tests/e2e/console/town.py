@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from core.settings import LiveSettings, RedisSettings
 from core.tenancy import tenant_id
 from tests.broker.pki import Credentials
 from tests.broker.wire import Client
+from tests.e2e.console.rounds import Day, plan_day, state_of
 
 MILKRUN = (sys.executable, "-m", "cli.main")
 ROOT = Path(__file__).parents[3]
@@ -75,6 +76,16 @@ class Town:
         finally:
             up.terminate()
             up.wait(180)
+
+    def plan_day(self) -> Day:
+        """Give every truck its trip of today; done once, and when the trips have arrival times."""
+        with self.rest() as rest:
+            day = plan_day(rest, self._data, self._trucks)
+            deadline = time.monotonic() + _WITHIN_S
+            while not any(stop["eta"] for trip in day.trips.values() for stop in state_of(rest, trip)["stops"]):
+                assert time.monotonic() < deadline, "no trip got an arrival time"
+                time.sleep(1)
+        return day
 
     # --- who and what there is ------------------------------------------------------------------------------------
 
@@ -189,6 +200,14 @@ class Town:
         with self.rest() as rest:
             # The tenant is made by the fleet: until then there is none. One that stands reports now and then.
             return len(rest.get("/v1/positions").json().get("items", [])) > self._trucks * 0.7
+
+    @staticmethod
+    def until(is_so: Callable[[], bool]) -> None:
+        """Wait for what must come about."""
+        deadline = time.monotonic() + _WITHIN_S
+        while not is_so():
+            assert time.monotonic() < deadline, "it did not come about"
+            time.sleep(0.3)
 
     @staticmethod
     def _await(condition, process: "subprocess.Popen[bytes]", log: Path) -> None:
