@@ -45,7 +45,12 @@ def report(
     url = context.load(data).settings.database.app_url
     found = asyncio.run(_report(url, tenant_id(tenant), *days(since, until)))
     if as_json:
-        output.print_json(asdict(found))
+        facts = asdict(found)
+        # JSON has no infinity, and whoever wants the steps of the list has its source.
+        del facts["prices"]["tiers"]
+        facts = {"from": str(facts.pop("since")), "to": str(facts.pop("until")), **facts}
+        facts["prices"]["as_of"] = str(found.prices.as_of)
+        output.print_json(facts)
         return
     _show(Console(highlight=False), found)
 
