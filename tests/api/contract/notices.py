@@ -41,7 +41,6 @@ UNKNOWN = {
 OTHERWISE = {"show_preferences": 409}  # for people with an inbox
 SEEN = {
     "list_recipients", "show_recipient", "list_alerts", "show_alert", "list_webhooks", "show_webhook", "show_delivery",
-    "list_links",
 }  # fmt: skip
 
 
