@@ -1,6 +1,6 @@
 import { delayMs } from "./backoff";
 import { Channels, type Follower } from "./channels";
-import { parse, type ChannelEvent, type Events, type Frame, type LiveEvent, type VehicleState } from "./protocol";
+import { parse, type Frame, type LiveEvent, type VehicleState } from "./protocol";
 import { Subscription, type Outcome } from "./subscription";
 
 const SUBSCRIPTION = "fleet";
@@ -136,7 +136,7 @@ export class Stream {
         this.obey(this.log.subscribed(frame));
         return;
       case "events":
-        if (frame.id !== SUBSCRIPTION) this.channels.events(frame as Events<ChannelEvent>);
+        if (frame.id !== SUBSCRIPTION) this.channels.events(frame);
         else this.obey(this.log.events(frame));
         return;
       case "ping":

@@ -1,4 +1,4 @@
-import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";
+import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { invalid, problemOf } from "../api/problem";
 import { useSiteChanges, type NewSite, type Site } from "../api/sites";
 import type { Bounds } from "../map/bounds";
@@ -100,8 +100,7 @@ export function SiteForm({ site, etag, onClose, onSaved }: Props) {
 
 function PlaceMap({ lat, lon, radiusM, onPick }: { lat: string; lon: string; radiusM: number; onPick: (lat: number, lon: number) => void }) {
   const { s } = useLocale();
-  const place = placeOf(lat, lon);
-  const start = useRef(place);
+  const [start] = useState(() => placeOf(lat, lon));
   const draw = useCallback(
     (paper: Paper) => {
       const there = placeOf(lat, lon);
@@ -110,9 +109,8 @@ function PlaceMap({ lat, lon, radiusM, onPick }: { lat: string; lon: string; rad
     [lat, lon, radiusM],
   );
   const bounds = useMemo((): Bounds | null => {
-    const from = start.current;
-    return from === null ? null : [from.lon - AROUND_DEG, from.lat - AROUND_DEG, from.lon + AROUND_DEG, from.lat + AROUND_DEG];
-  }, []);
+    return start === null ? null : [start.lon - AROUND_DEG, start.lat - AROUND_DEG, start.lon + AROUND_DEG, start.lat + AROUND_DEG];
+  }, [start]);
   return (
     <div className="player map-small">
       <Suspense fallback={<Loading />}>

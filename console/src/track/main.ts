@@ -63,7 +63,7 @@ function follow(): void {
     isLive = true;
     show();
   });
-  line.addEventListener("sight", (event) => take(JSON.parse(String((event as MessageEvent).data)) as Sight, Number.NaN));
+  line.addEventListener("sight", (event) => take(JSON.parse(String(event.data)) as Sight, Number.NaN));
   line.addEventListener("over", () => {
     line.close();
     end(true);

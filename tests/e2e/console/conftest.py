@@ -7,6 +7,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.e2e.console.rounds import Day
 from tests.e2e.console.town import ROOT, Town, User
 from tests.e2e.console.visitor import PATIENCE_MS, Visitor
 
@@ -70,6 +71,12 @@ def visit(browser: Browser, town: Town) -> Iterator[Callable[..., Visitor]]:
 def rest(town: Town) -> Iterator[httpx.Client]:
     with town.rest() as client:
         yield client
+
+
+@pytest.fixture(scope="package")
+def day(town: Town) -> Day:
+    """Sites, routes and a trip of today for every truck, with arrival times."""
+    return town.plan_day()
 
 
 @pytest.fixture(scope="package")

@@ -67,6 +67,14 @@ def plan_day(rest: httpx.Client, data: Path, trucks: int) -> Day:
     return Day(sites, routes, trips, late)
 
 
+def plan_trip(rest: httpx.Client, day: Day, date: str) -> str:
+    """Another trip of the first truck's route, on a day of the test's own, with nobody assigned to it."""
+    trip = _made(rest, "/v1/trips", {"route": day.routes[day.trucks[0]], "day": date, "planned_start": f"{date}T06:00:00Z"})
+    if state_of(rest, trip)["device"] is not None:
+        rest.post(f"/v1/trips/{trip}/assign", json={"device": None}).raise_for_status()
+    return trip
+
+
 def state_of(rest: httpx.Client, trip: str) -> dict[str, Any]:
     found: dict[str, Any] = rest.get(f"/v1/trips/{trip}").raise_for_status().json()
     return found

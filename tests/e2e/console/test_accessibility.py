@@ -18,8 +18,19 @@ PAGES = [
     "/commands",
     "/commands/groups",
     "/commands/templates",
+    "/trips",
+    "/trips?view=timeline",
+    "/routes",
+    "/accuracy",
+    "/sites",
+    "/alerts",
+    "/alerts/log",
+    "/alerts/preferences",
+    "/events",
+    "/account",
     "/dead-letters",
     "/admin/users",
+    "/admin/webhooks",
     "/admin/audit",
 ]
 
@@ -45,11 +56,20 @@ def test_the_sign_in_page_with_a_refusal_is_accessible(inspected):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_page_is_accessible(inspected, admin, path):
+def test_the_page_is_accessible(inspected, admin, day, path):
     visitor = inspected(admin)
     page = visitor.open(path)
     visitor.is_live()
     expect(page.get_by_text("Loading …")).to_have_count(0)
+    assert visitor.axe() == []
+
+
+@pytest.mark.parametrize("what", ["trips", "routes", "sites"])
+def test_the_page_of_one_thing_is_accessible(inspected, admin, day, what):
+    visitor = inspected(admin)
+    page = visitor.open(f"/{what}/{next(iter(getattr(day, what).values()))}")
+    visitor.is_live()
+    expect(page.get_by_role("group", name="Map controls")).to_be_visible()
     assert visitor.axe() == []
 
 
