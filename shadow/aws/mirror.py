@@ -6,8 +6,9 @@ nobody was there for longer than AWS keeps a session is found by reading all sha
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+import msgspec
 import structlog
 from prometheus_client import Counter
 
@@ -54,7 +55,7 @@ class ShadowMirror:
         for message in requests:
             try:
                 key, document = read_news(message.topic, message.payload)
-            except (ValueError, KeyError, TypeError, MilkrunError) as error:
+            except (ValueError, msgspec.ValidationError, MilkrunError) as error:
                 letters.append(self._letter(message, error))
                 continue
             told[key] = newer(told.get(key, NOTHING), document)
@@ -81,7 +82,7 @@ class ShadowMirror:
                 await self._read(thing)
             except DatabaseUnavailable:
                 raise
-            except MilkrunError as error:
+            except (ValueError, msgspec.ValidationError, MilkrunError) as error:
                 MIRRORED.labels("unread").inc()
                 _log.warning("shadow.not_read", thing=str(thing), error=str(error))
 
@@ -161,21 +162,44 @@ class ShadowMirror:
         )
 
 
+class _Deleted(msgspec.Struct, frozen=True):
+    version: Annotated[int, msgspec.Meta(gt=0)]
+
+
+class _Whole(_Deleted, frozen=True):
+    state: dict[str, dict[str, Any]]
+    metadata: dict[str, dict[str, Any]] = {}
+
+
+class _Changed(msgspec.Struct, frozen=True):
+    current: _Whole
+
+
 def read_news(topic: bytes, payload: bytes) -> tuple[Key, Document]:
-    """The shadow a message of AWS tells of, as it is after the change. Raises ValueError, KeyError, TypeError."""
+    """The shadow that a message of AWS tells of, as it is after the change.
+
+    Raises UnicodeDecodeError, InvalidTopic, ShadowRefused, msgspec.ValidationError, ValueError.
+    """
     news = topics.parse_shadow_news(topic.decode())
-    body = model.read(payload)
-    document = Document(version=int(body["version"])) if news.is_deletion else document_of(body["current"])
-    return Key(news.thing, news.name), document
+    key, body = Key(news.thing, news.name), model.read(payload)
+    if news.is_deletion:
+        return key, Document(version=msgspec.convert(body, _Deleted).version)
+    return key, _document(msgspec.convert(body, _Changed).current)
 
 
-def document_of(said: Mapping[str, Any]) -> Document:
-    """A shadow from AWS's own document of it; its delta is told anew where it is needed. Raises as read_news."""
-    state, stamps = said["state"], said.get("metadata", {})
-    if not algebra.is_storable(state):
+def document_of(said: Tree) -> Document:
+    """A shadow from AWS's answer to a get. Raises msgspec.ValidationError, ValueError."""
+    return _document(msgspec.convert(said, _Whole))
+
+
+def _document(said: _Whole) -> Document:
+    """Its delta is told anew where it is needed."""
+    if not algebra.is_storable(said.state):
         raise ValueError("a state with a null in an array or the character NUL cannot be kept")
-    desired, reported = (Section(state.get(name) or {}, stamps.get(name) or {}) for name in ("desired", "reported"))
-    return Document(version=int(said["version"]), exists=True, desired=desired, reported=reported)
+    desired, reported = (
+        Section(said.state.get(name, {}), said.metadata.get(name, {})) for name in ("desired", "reported")
+    )
+    return Document(version=said.version, exists=True, desired=desired, reported=reported)
 
 
 def newer(one: Document, other: Document) -> Document:

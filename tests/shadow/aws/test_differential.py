@@ -14,10 +14,13 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from core import topics
+from core.mqtt import ConnectOptions, MqttConnection, tls_context
 from core.tenancy import Thing
 from shadow.errors import ShadowRefused
 from shadow.service import ShadowService
 from tests.conftest import DatabaseUrls
+from tests.faults import until
 from tests.shadow.aws.emulator import Emulator
 
 pytestmark = pytest.mark.db
@@ -38,6 +41,8 @@ DIFFERENCES = {
     "nulls in a new object": "ministack keeps them; null means that there is nothing:"
     f" {_GUIDE}device-shadow-document.html#device-shadow-empty-fields",
     "true is 1": "To ministack, which compares as Python does; JSON has two types.",
+    "news of HTTP": "ministack tells nobody over MQTT of an update over HTTP; AWS sends the same messages:"
+    f" {_GUIDE}device-shadow-rest-api.html",
     "limits": "ministack has none; AWS refuses with 400 and 413 more levels than 6, a null in an array, a token of more"
     f" than 64 bytes and more than 8 KB: {_GUIDE}device-shadow-error-messages.html",
 }
@@ -183,7 +188,7 @@ async def compared(here: ShadowService, theirs: Theirs, thing: Thing, operations
     return codes
 
 
-@pytest.mark.parametrize("difference", [name for name in DIFFERENCES if name != "words of a 404"])
+@pytest.mark.parametrize("difference", [name for name in DIFFERENCES if name not in {"words of a 404", "news of HTTP"}])
 async def test_a_known_difference_is_still_there(  # noqa: C901  a case for each difference
     emulator: Emulator, here: ShadowService, difference: str
 ):
@@ -237,6 +242,20 @@ async def test_a_known_difference_is_still_there(  # noqa: C901  a case for each
             ):
                 (one, _), (other, _) = await both("update", state, **more)
                 assert (one, other) == (200, code)
+
+
+async def test_ministack_tells_nobody_of_an_update_over_http(emulator: Emulator):
+    mqtt, heard = emulator.mqtt, list[bytes]()
+    tls = tls_context(mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+    options = ConnectOptions(host=mqtt.host, port=mqtt.port, client_id="acme:http", tls=tls)
+    device = MqttConnection(options, lambda message: heard.append(message.topic))
+    await device.connect()
+    await device.subscribe([topics.shadow("acme:http", "", "update/#"), topics.shadow("acme:http", "", "get/accepted")])
+    emulator.client().update_thing_shadow(thingName="acme:http", payload=b'{"state":{"desired":{"a":1}}}')
+    await device.publish(topics.shadow("acme:http", "", "get"), b"")
+    await until(lambda: bool(heard))
+    await device.disconnect()
+    assert heard == [topics.shadow("acme:http", "", "get/accepted").encode()]
 
 
 async def test_the_words_of_a_404_differ(emulator: Emulator, here: ShadowService):
