@@ -43,7 +43,8 @@ _QUEUED = int(os.environ.get("BENCH_COMMANDS_QUEUED", "10000"))
 _DRAIN_WITHIN_S = 600.0
 _SETTLE_S = 30.0
 _BETWEEN_KILLS_S = 5.0
-_KILLED = ("commands", "mosquitto", "redis-server", "postgres", "broker", "ingest", "shadow", "api", "provisioning")
+_SERVICES = ("broker", "ingest", "shadow", "eta", "notify", "api", "provisioning")
+_KILLED = ("commands", "mosquitto", "redis", "postgres", *_SERVICES)
 _TENANT = TenantId("bench")
 _SETTINGS = {
     "MILKRUN_API_CLIENT_RATE": "100000",
