@@ -11,7 +11,7 @@ from tests.house.tree import PACKAGES, ROOT, plant, sources
 FUNCTION_LINES, FUNCTION_P95, FILE_LINES, TEST_FILE_LINES, FILES = 80, 40, 400, 600, 10
 # More files than 10 at a package's top level, each with its reason.
 MORE_FILES = {
-    "cli": (18, "a file for each group of commands, as they are typed"),
+    "cli": (19, "a file for each group of commands, as they are typed"),
     "core": (20, "thirteen concerns that every service shares, one file each; a folder of them would only hide them"),
     "ingest": (15, "the pipeline's steps are a file each; what is read and not written stands in ingest/history"),
 }
