@@ -35,4 +35,3 @@ class AccuracyService:
             total.add(sums)
             days.setdefault(day, Tally()).add(sums)
         return OwnReport(figures(total), {day: figures(sums) for day, sums in days.items()})
-
