@@ -66,6 +66,11 @@ class Guard:
     def open(self) -> int:
         return len(self._held)
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether this process is about to stop."""
+        return self._is_draining
+
     async def admit(self, client: Client, kind: str) -> Held:
         """Count a connection in. Raises TooManyConnections, Draining, ChannelsUnavailable."""
         if self._is_draining:

@@ -122,7 +122,8 @@ async def _events(services: Services, grant: Grant, first: bytes, address: str) 
         yield b"retry: 3000\n\n"
         told, began = b"", time.monotonic()
         spoke, now = began, first
-        while time.monotonic() - began < _LONGEST_S:
+        # A process that is about to stop lets its followers go, who come back to another.
+        while time.monotonic() - began < _LONGEST_S and not services.live.guard.is_draining:
             if now != told:
                 yield b"event: sight\ndata: %b\n\n" % now
                 told, spoke = now, time.monotonic()

@@ -215,3 +215,13 @@ async def test_alerts_are_logged_with_what_became_of_them(office: Office):
         assert (await ben.get(f"/v1/alerts/{raised.alert}")).status_code == 404
         for wanted, count in (({"kind": "5min"}, 0), ({"trip": TRIP}, 1), ({"site": "site_other0000001"}, 0)):
             assert len((await dora.get("/v1/alerts", params=wanted)).json()["items"]) == count
+
+
+async def test_a_process_that_is_about_to_stop_lets_its_followers_go(office: Office, public):
+    token = (await link(office))["token"]
+    async with public.stream("GET", f"/v1/track/{token}/stream", timeout=30) as stream:
+        lines = stream.aiter_lines()
+        await anext(lines)
+        office.api.services.live.drain()
+        assert "event: sight" in [line async for line in lines]
+    assert office.api.services.answers.followers == {}
