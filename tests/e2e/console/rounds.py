@@ -1,6 +1,5 @@
-"""The day's work of the town's trucks, put in through REST: their farms as sites, a route and a trip of today for each."""
+"""The day's work of the town's trucks, put in through REST: farms as sites, a route and a trip of today for each."""
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,7 +68,9 @@ def plan_day(rest: httpx.Client, data: Path, trucks: int) -> Day:
 
 def plan_trip(rest: httpx.Client, day: Day, date: str) -> str:
     """Another trip of the first truck's route, on a day of the test's own, with nobody assigned to it."""
-    trip = _made(rest, "/v1/trips", {"route": day.routes[day.trucks[0]], "day": date, "planned_start": f"{date}T06:00:00Z"})
+    trip = _made(
+        rest, "/v1/trips", {"route": day.routes[day.trucks[0]], "day": date, "planned_start": f"{date}T06:00:00Z"}
+    )
     if state_of(rest, trip)["device"] is not None:
         rest.post(f"/v1/trips/{trip}/assign", json={"device": None}).raise_for_status()
     return trip
@@ -95,13 +96,13 @@ def _site(stop: Any) -> dict[str, Any]:
 
 
 def _ahead(truck: Truck) -> list[tuple[str, float]]:
-    """The next farms, with the seconds until the truck is there. Half a lap, so that it does not end where it begins."""
+    """The next farms and the seconds until the truck is there: half a lap, so that it does not end where it begins."""
     ahead = [(visit.stop.id, visit.arrive_s) for visit in truck.visits(_AHEAD_S) if visit.arrive_s > 0]
     return ahead[: len(truck.round.stops) // 2]
 
 
 def _made(rest: httpx.Client, path: str, body: dict[str, Any]) -> str:
-    answer = rest.post(path, json=body, headers={"Idempotency-Key": f"day-{time.monotonic_ns()}"})
+    answer = rest.post(path, json=body)
     assert answer.status_code == 201, answer.text
     made: str = answer.json()["id"]
     return made

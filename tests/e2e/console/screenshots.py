@@ -8,16 +8,19 @@ import tempfile
 import time
 from pathlib import Path
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from rich.console import Console
 
 from tests.e2e.console.conftest import ARGUMENTS, find_chromium
-from tests.e2e.console.town import ROOT, Town
+from tests.e2e.console.rounds import state_of
+from tests.e2e.console.town import ROOT, Town, User
 from tests.e2e.console.visitor import PATIENCE_MS, Visitor
 
 TRUCKS, MINUTES = 40, 8.0
 # What loads and glides is drawn by then, also by a slow processor.
 _DRAWN_MS = 15_000
+# Stops are reached and arrival times told within this.
+_TRIPS_S = 240
 say = Console(highlight=False, soft_wrap=True).print
 
 
@@ -34,6 +37,7 @@ def main() -> None:
             time.sleep(minutes * 60)
             browser = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
             user, truck = town.user("tenant_admin"), town.farthest()
+            _take_trips(town, browser, user)
             for scheme, name in (("light", "console-live"), ("dark", "console-live-dark")):
                 view = {"color_scheme": scheme, "viewport": {"width": 1280, "height": 800}}
                 visitor = Visitor(browser, town, user, timezone_id="Europe/Berlin", **view)
@@ -46,6 +50,31 @@ def main() -> None:
                     _take(visitor, "console-device")
                 visitor.context.close()
             browser.close()
+
+
+def _take_trips(town: Town, browser: Browser, user: User) -> None:
+    """The day's trips after some minutes, one of them, and what somebody sees who waits for its truck."""
+    day = town.plan_day()
+    time.sleep(_TRIPS_S)
+    with town.rest() as rest:
+        ahead = {
+            trip: stops
+            for trip in day.trips.values()
+            if len(stops := [stop for stop in state_of(rest, trip)["stops"] if stop["eta"]]) > 1
+        }
+        trip, stops = max(ahead.items(), key=lambda each: len(each[1]))
+        link = rest.post(f"/v1/trips/{trip}/links", json={"stop": stops[1]["id"]}).raise_for_status().json()
+    pictures = (
+        ("console-trips", "/trips?view=timeline", user, 1280),
+        ("console-trip", f"/trips/{trip}", user, 1280),
+        ("console-track", f"/t/{link['token']}", None, 640),
+    )
+    for name, path, who, width in pictures:
+        view = {"width": width, "height": 800}
+        visitor = Visitor(browser, town, who, timezone_id="Europe/Berlin", viewport=view)
+        visitor.open(path)
+        _take(visitor, name)
+        visitor.context.close()
 
 
 def _take(visitor: Visitor, name: str) -> None:

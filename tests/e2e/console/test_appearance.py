@@ -12,6 +12,18 @@ _LIGHTNESS = """
 }
 """
 
+NARROW = [
+    "/",
+    "/devices/truck-1",
+    "/devices/truck-1?tab=identity",
+    "/trips",
+    "/trips?view=timeline",
+    "/sites",
+    "/alerts",
+    "/account",
+    "/dead-letters",
+]
+
 
 def test_a_german_browser_gets_german_words_and_the_choice_stays(visit, dispatcher):
     visitor = visit(dispatcher, locale="de-DE")
@@ -50,7 +62,7 @@ def test_dark_follows_the_system_and_a_choice_wins_and_stays(visit, dispatcher):
     assert page.evaluate(_LIGHTNESS) > 200
 
 
-@pytest.mark.parametrize("path", ["/", "/devices/truck-1", "/devices/truck-1?tab=identity", "/trips", "/sites", "/alerts", "/account", "/dead-letters"])
+@pytest.mark.parametrize("path", NARROW)
 def test_on_a_telephone_nothing_is_wider_than_the_screen(visit, dispatcher, path):
     visitor = visit(dispatcher, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = visitor.open(path)

@@ -20,7 +20,7 @@ def test_a_site_is_found_and_opened_with_the_trips_that_come_to_it(visit, viewer
     page.get_by_role("searchbox", name="Search sites").fill(stop["name"])
     page.get_by_role("table", name="Sites").get_by_role("link", name=stop["name"], exact=True).click()
     expect(page.get_by_role("heading", name=stop["name"])).to_be_visible()
-    expect(page.get_by_text("Mon–Sat 04:00–22:00")).to_be_visible()
+    expect(page.get_by_text("Mon\u2013Sat 04:00\u201322:00")).to_be_visible()
     expect(page.get_by_role("link", name="anna@farm.example")).to_be_visible()
     expect(page.get_by_role("link", name=trip["code"])).to_be_visible()
     expect(page.get_by_role("button", name="Edit site")).to_have_count(0)
@@ -41,7 +41,7 @@ def test_a_site_is_added_changed_and_put_away(visit, dispatcher, rest, day):
     dialog.get_by_placeholder("E-mail").fill("josef@larch.example")
     dialog.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Larch End")).to_be_visible()
-    expect(page.get_by_text("Mon–Sat 06:00–18:00")).to_be_visible()
+    expect(page.get_by_text("Mon\u2013Sat 06:00\u201318:00")).to_be_visible()
     [made] = rest.get("/v1/sites", params={"q": "larch-end"}).json()["items"]
     assert (made["lat"], made["lon"], made["contacts"][0]["email"]) == (47.905, 10.215, "josef@larch.example")
 

@@ -21,7 +21,7 @@ def _ahead(rest, day) -> tuple[str, dict]:
 
 
 def _link(rest, trip: str, stop: str) -> str:
-    made = rest.post(f"/v1/trips/{trip}/links", json={"stop": stop}, headers={"Idempotency-Key": f"{trip} {stop}"})
+    made = rest.post(f"/v1/trips/{trip}/links", json={"stop": stop})
     return f"/t/{made.raise_for_status().json()['token']}"
 
 
