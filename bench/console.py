@@ -51,6 +51,20 @@ _COUNT_FRAMES = """
 """
 
 
+_COUNT_ON = """
+() => {
+    const counts = (window.benchFrames = []);
+    const begin = performance.now();
+    requestAnimationFrame(function tick(now) {
+        const second = Math.floor((now - begin) / 1000);
+        while (counts.length <= second) counts.push(0);
+        counts[second] += 1;
+        requestAnimationFrame(tick);
+    });
+}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
     """Frames of each second that was watched."""
@@ -100,8 +114,25 @@ def _measure(console: Console, browser: Browser, url: str, one: Credentials) -> 
         console.print(f"frames a second, {_TRUCKS} trucks at 1 Hz, {name}: {loaded}")
         console.print(f"  the same page without a truck: {before}; {after}; ratio {least:.2f} to {most:.2f}")
 
+    dragged = _frames(browser, url, _TENANT, "", is_dragged=True)
+    console.print(f"frames a second, {_TRUCKS} trucks at 1 Hz, the map dragged about: {dragged}")
+    console.print(f"  the same page without a truck: {_frames(browser, url, _EMPTY, '', is_dragged=True)}")
 
-def _frames(browser: Browser, url: str, tenant: str, query: str) -> Frames:
+
+def _drag(page: Page) -> Frames:
+    """The mouse holds the map and goes round for as long; the first and last second are not whole."""
+    page.mouse.move(900, 450)
+    page.mouse.down()
+    page.evaluate(_COUNT_ON)
+    began = time.monotonic()
+    while (passed_s := time.monotonic() - began) < _SECONDS:
+        page.mouse.move(900 + 150 * math.sin(2 * passed_s), 350 + 100 * math.cos(2 * passed_s))
+    counts = page.evaluate("() => window.benchFrames")
+    page.mouse.up()
+    return Frames(counts[1:-1])
+
+
+def _frames(browser: Browser, url: str, tenant: str, query: str, *, is_dragged: bool = False) -> Frames:
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB", base_url=url)
     context.set_default_timeout(_WITHIN_MS)
     expect.set_options(timeout=_WITHIN_MS)
@@ -115,7 +146,7 @@ def _frames(browser: Browser, url: str, tenant: str, query: str) -> Frames:
         if query:
             page.get_by_role("button", name="Follow").click()
             page.wait_for_timeout(3000)
-        return Frames(page.evaluate(_COUNT_FRAMES, _SECONDS))
+        return _drag(page) if is_dragged else Frames(page.evaluate(_COUNT_FRAMES, _SECONDS))
     finally:
         context.close()
 

@@ -24,7 +24,8 @@ export function LinkDialog({ trip, stop, onClose }: { trip: string; stop: Stop; 
     setError(null);
     try {
       const link = await makeLink(trip, stop.id);
-      setMade({ url: new URL(link.url, window.location.href).href, until: link.expires_at });
+      // The page is where the console is, whatever name the server knows itself by.
+      setMade({ url: new URL(`/t/${link.token}`, window.location.href).href, until: link.expires_at });
     } catch (failure) {
       setError(failure);
     }
