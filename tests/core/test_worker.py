@@ -233,3 +233,31 @@ async def test_until_stopped_passes_on_what_failed_and_cancels_the_rest():
     with pytest.raises(RuntimeError, match="broken"):
         await until_stopped(steady(), failing())
     assert ended == ["steady"]
+
+
+async def test_whoever_reads_a_partition_is_told_when_that_begins_and_ends(make_bus, ingest_db, bus_settings):
+    told: list[tuple[str, str, bool]] = []
+
+    async def handle(event, delivery):
+        pass
+
+    def worker(name: str) -> Worker:
+        return Worker(
+            group="shadow",
+            handlers={events.DeviceRegistered: handle},
+            bus=make_bus(),
+            database=ingest_db,
+            settings=bus_settings,
+            on_lease=lambda key, is_ours: told.append((name, key, is_ours)),
+        )
+
+    first, second = (asyncio.create_task(worker(name).run()) for name in ("one", "two"))
+    await until(lambda: len(told) == 2)
+    assert {key for _, key, _ in told} == {stream_key("device", n) for n in range(2)}
+    assert all(is_ours for _, _, is_ours in told)
+    for task in (first, second):
+        task.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    for n in range(2):
+        mine = [is_ours for _, key, is_ours in told if key == stream_key("device", n)]
+        assert mine == [True, False] * (len(mine) // 2)
