@@ -69,6 +69,18 @@ class WebhookDisabled(Conflict):
     code = "webhook_disabled"
 
 
+class TooManySecrets(Conflict):
+    """As many secrets sign for the webhook as may."""
+
+    code = "too_many_secrets"
+
+
+class TooManyPushTokens(Conflict):
+    """The recipient has as many installations as he may."""
+
+    code = "too_many_push_tokens"
+
+
 class TooManyWebhooks(Conflict):
     """The tenant has as many webhooks as it may."""
 

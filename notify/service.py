@@ -18,6 +18,7 @@ from notify.errors import (
     RecipientNotFound,
     SubscriptionExists,
     SubscriptionNotFound,
+    TooManyPushTokens,
     UnknownPlace,
 )
 from notify.model import USUAL_KINDS, Kind, Notice, PushToken, Recipient, Subscription
@@ -186,7 +187,7 @@ class NotifyService:
     async def add_token(
         self, tenant: TenantId, *, recipient: str, platform: str, token: str, witness: Witness | None = None
     ) -> PushToken:
-        """An installation; one that was somebody else's moves. Raises RecipientNotFound, InvalidNotify."""
+        """An installation; one that was somebody else's moves. Raises RecipientNotFound, TooManyPushTokens."""
         now = self._clock()
         new = PushToken(
             id=model.new_id("ptk_", now),
@@ -199,7 +200,7 @@ class NotifyService:
         async with self._database.tenant(tenant) as tx:
             await self._ensure(tx, recipient)
             if await store.count_tokens(tx, recipient) >= _MOST_TOKENS:
-                raise InvalidNotify(f"{recipient} has {_MOST_TOKENS} push tokens already: remove one first")
+                raise TooManyPushTokens(f"{recipient} has {_MOST_TOKENS} push tokens already: remove one first")
             made = await store.add_token(tx, new)
             if witness:
                 await witness(tx, "push_token.added", made.id, None, {"recipient": recipient, "platform": platform})

@@ -4,7 +4,7 @@ import hashlib
 from datetime import time
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.fleet.given import Form
 from api.http.numbers import NO_FLAG
@@ -63,8 +63,10 @@ class WishesForm(Form):
 class QuietBody(BaseModel):
     """Hours without pushes, on the recipient's clock."""
 
-    since: str = Field(serialization_alias="from")
-    until: str = Field(serialization_alias="to")
+    model_config = ConfigDict(populate_by_name=True)
+
+    since: str = Field(alias="from")
+    until: str = Field(alias="to")
 
 
 class RecipientBody(BaseModel):

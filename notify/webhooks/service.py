@@ -18,6 +18,7 @@ from notify.errors import (
     DeliveryNotFound,
     InvalidNotify,
     PreferencesMoved,
+    TooManySecrets,
     TooManyWebhooks,
     WebhookDisabled,
     WebhookNotFound,
@@ -140,14 +141,14 @@ class WebhookService:
     async def rotate(
         self, tenant: TenantId, id_: str, *, overlap: timedelta, witness: Witness | None = None
     ) -> tuple[Webhook, list[SecretInfo], str]:
-        """Another secret; the ones so far sign beside it for `overlap`. Raises WebhookNotFound, InvalidNotify."""
+        """Another secret; the ones so far sign beside it for `overlap`. Raises WebhookNotFound, TooManySecrets."""
         now = self._clock()
         secret = sign.new_secret()
         async with self._database.tenant(tenant) as tx:
             found = await _one(tx, id_, lock=True)
             await store.end_secrets(tx, id_, until=now + overlap, at=now)
             if overlap and len(await store.secrets(tx, id_, now)) >= _MOST_SECRETS:
-                raise InvalidNotify(f"{_MOST_SECRETS} secrets sign already: wait for an overlap to end, or name none")
+                raise TooManySecrets(f"{_MOST_SECRETS} secrets sign already: wait for an overlap to end, or name none")
             await store.add_secret(tx, id_, random.token_hex(8), secret, now)
             after = replace(found, version=found.version + 1, updated_at=now)
             await store.save(tx, after)
