@@ -30,6 +30,7 @@ ELSEWHERE = {
     "folder_taken": "a folder of the command line",
     "invalid_host": "a server's name, on the command line",
     "invalid_manifest": "a file of the command line",
+    "shadow_failed": "said to a device over MQTT",
     "auth_mismatch": "live.md: said on a socket",
     "auth_required": "live.md: said on a socket",
     "invalid_message": "live.md: said on a socket",
@@ -38,7 +39,7 @@ ELSEWHERE = {
     "unknown_subscription": "live.md: said on a socket",
     "unknown_type": "live.md: said on a socket",
 }
-REACHING = ("api.", "provisioning.", "ingest.errors", "core.db", "core.bus", "core.channels", "core.tenancy")
+REACHING = ("api.", "provisioning.", "shadow.", "ingest.errors", "core.db", "core.bus", "core.channels", "core.tenancy")
 
 
 def documented(guide: str) -> dict[str, set[int]]:
