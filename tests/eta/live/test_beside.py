@@ -27,8 +27,8 @@ async def google():
 @pytest.fixture
 async def watched(morning, google):
     """A worker of that morning that asks Google for the traffic."""
-    settings = MapsSettings(timeout_s=1.0, paid_trip_calls=2)
-    router = GoogleRoutes("key", google.url, timeout_s=1.0)
+    settings = MapsSettings(timeout_s=20.0, paid_trip_calls=2)
+    router = GoogleRoutes("key", google.url, timeout_s=20.0)
     recorder = Recorder(morning.operator)
     beside = Beside(Ladder([router], morning.operator, settings, morning.clock), recorder)
     worker = Follower(

