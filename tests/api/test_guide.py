@@ -61,7 +61,8 @@ def possible() -> dict[str, set[int]]:
 
 def _below(error: type[MilkrunError]) -> Iterator[type[MilkrunError]]:
     for each in error.__subclasses__():
-        yield each
+        if hasattr(each, "code"):  # a base of others has none
+            yield each
         yield from _below(each)
 
 
