@@ -18,7 +18,7 @@ export function Preferences() {
       <p className="muted">{s.alerts.preferences.lead}</p>
       {mine.isPending && <Loading />}
       {mine.isError && <ProblemNote error={mine.error} onRetry={() => void mine.refetch()} />}
-      {mine.isSuccess && <Quiet mine={mine.data.mine} etag={mine.data.etag} />}
+      {mine.isSuccess && <Quiet mine={mine.data.data} etag={mine.data.etag} />}
       <Follows />
     </>
   );

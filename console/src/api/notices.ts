@@ -7,7 +7,7 @@ import { answer, call, type Schemas } from "./client";
 
 export type Notice = Schemas["NoticeBody"];
 export type Alert = Schemas["AlertBody"];
-export type MyPreferences = Omit<Schemas["RecipientBody"], "quiet"> & Pick<Schemas["WishesForm"], "quiet">;
+export type MyPreferences = Schemas["RecipientBody"];
 export type Follow = Schemas["SubscriptionBody"];
 
 const NOTICES = "/v1/notices";
@@ -65,10 +65,7 @@ export function useAlert(alert: string) {
 export function useMyPreferences() {
   return useQuery({
     queryKey: [PREFERENCES],
-    queryFn: async ({ signal }) => {
-      const { data, etag } = await answer("get", PREFERENCES, { signal });
-      return { mine: data as unknown as MyPreferences, etag };
-    },
+    queryFn: ({ signal }) => answer("get", PREFERENCES, { signal }),
   });
 }
 
