@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from api.access import Scope
 from api.http.security import Caller, needs
 from api.http.strict import StrictRoute
+from api.http.times import Day
 from api.services import Given, Services
 from api.trips.given import Reference
 from eta.accuracy.figures import Report
@@ -18,8 +19,8 @@ router = APIRouter(tags=["trips"], route_class=StrictRoute)
 LATELY_DAYS = 30
 # Both: what is known of all trips is not for a site, which sees the one that is on its way to it.
 WholeTenant = Annotated[Caller, needs(Scope.TRIPS_READ, Scope.SITES_READ)]
-FromDay = Annotated[date | None, Query(alias="from", description="First day; default: 29 days before `to`")]
-ToDay = Annotated[date | None, Query(alias="to", description="Last day, included; default: today (UTC)")]
+FromDay = Annotated[Day | None, Query(alias="from", description="First day; default: 29 days before `to`")]
+ToDay = Annotated[Day | None, Query(alias="to", description="Last day, included; default: today (UTC)")]
 
 
 class HorizonBody(BaseModel):

@@ -26,7 +26,7 @@ _GEOJSON = {
     "required": ["type", "features"],
     "properties": {
         "type": {"const": "FeatureCollection"},
-        "features": {"type": "array", "items": {"type": "object"}, "maxItems": MAX_LINES},
+        "features": {"type": "array", "maxItems": MAX_LINES},
     },
 }
 _FILE: dict[str, Any] = {

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from api.fleet.given import DeviceName, Form
 from api.http.numbers import NO_FLAG
-from api.http.times import Moment, Time
+from api.http.times import Day, Moment, Time
 from api.trips.given import CODE, Code, Note, Quantity, Reference, Seconds
 from api.trips.site_forms import Point, points
 from core.clock import from_epoch_ms
@@ -39,7 +39,7 @@ class NewTrip(Form):
     route: Reference | None = Field(None, description="Id or code", examples=["north"])
     code: Code | None = Field(None, description=CODE)
     device: DeviceName | None = Field(None, description="Default: the route's")
-    day: date | None = Field(None, description="Default: today, on the route's clock")
+    day: Day | None = Field(None, description="Default: today, on the route's clock")
     planned_start: Moment | None = Field(None, description="Default: as the route starts on that day")
     stops: Annotated[list[NewStop], Field(max_length=MAX_STOPS)] = Field([], description="Default: the route's")
 
@@ -47,13 +47,13 @@ class NewTrip(Form):
 class PlannedDay(Form):
     """Of which day the trip is wanted that a route makes of its own accord."""
 
-    day: date
+    day: Day
 
 
 class TripChange(Form):
     """Another day or start; the plan of its stops moves along."""
 
-    day: date | None = None
+    day: Day | None = None
     planned_start: Moment | None = None
 
 
@@ -75,12 +75,6 @@ class StopChange(Form):
     state: StopState | None = None
     service_s: Seconds | None = None
     quantity: Quantity | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if self.state is None and not self.model_fields_set & {"service_s", "quantity"}:
-            raise ValueError("say at least one of state, service_s and quantity")
-        return self
 
     @property
     def told(self) -> dict[str, float | None]:

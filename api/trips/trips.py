@@ -1,7 +1,6 @@
 """Trips over HTTP: planned, driven, changed while they run."""
 
 from collections.abc import Awaitable, Callable
-from datetime import date
 from hashlib import blake2b
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from api.http.etags import Expected, Tagged, etag
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode, page
 from api.http.security import Caller, needs
 from api.http.strict import StrictRoute
+from api.http.times import Day
 from api.services import Given, Services
 from api.trips import trip_forms
 from api.trips.given import Reference, StopPath, TripPath, trip_witness
@@ -44,9 +44,9 @@ _CHANGE = problems.responses(409, 412)
 async def list_trips(
     caller: Reader,
     services: Given,
-    day: Annotated[date | None, Query(description="Only those of this day")] = None,
-    since: Annotated[date | None, Query(alias="from", description="From this day on")] = None,
-    until: Annotated[date | None, Query(alias="to", description="Up to this day, which is included")] = None,
+    day: Annotated[Day | None, Query(description="Only those of this day")] = None,
+    since: Annotated[Day | None, Query(alias="from", description="From this day on")] = None,
+    until: Annotated[Day | None, Query(alias="to", description="Up to this day, which is included")] = None,
     state: Annotated[list[TripState] | None, Query(max_length=4, description="Only these; may be repeated")] = None,
     device: Annotated[DeviceName | None, Query(description="Only this device's")] = None,
     route: Annotated[Reference | None, Query(description="Only this route's, by its id or code")] = None,

@@ -181,3 +181,10 @@ async def test_a_trip_of_another_tenant_is_not_there(dairy, round_of_three):
     unknown = await dairy.acme.patch(f"{path}/stops/stop_00000000", json={"state": "skipped"})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "stop_not_found")
     assert (await dairy.acme.get(path)).json()["version"] == 1
+
+
+@pytest.mark.parametrize("day", ["0", "1785715200", "2026-8-3", "0001-01-01", "2026-02-30", "2026-08-03T00:00"])
+@pytest.mark.usefixtures("round_of_three")
+async def test_a_day_is_written_as_a_day(dairy, day):
+    assert (await dairy.acme.get("/v1/trips", params={"day": day})).status_code == 422
+    assert (await dairy.acme.post("/v1/trips", json={"route": "north", "day": day})).status_code == 422
