@@ -29,7 +29,7 @@ ON CONFLICT (tenant_id, device_id, version) DO NOTHING
 UPDATE presence p
 SET source_version = n.version, source_at = n.told_at, leaving_at = n.at, leaving_due = n.due, leaving_reason = n.reason
 FROM unnest(%(tenant)s::text[], %(device)s::text[], %(source_version)s::bigint[], %(source_at)s::timestamptz[],
-            %(at)s::timestamptz[], %(due)s::timestamptz[], %(reason)s::text[])
+            %(leaving_at)s::timestamptz[], %(leaving_due)s::timestamptz[], %(reason)s::text[])
      AS n (tenant_id, device_id, version, told_at, at, due, reason)
 WHERE p.tenant_id = n.tenant_id AND p.device_id = n.device_id
 

@@ -83,8 +83,8 @@ async def note(tx: Tx, presences: Collection[Presence]) -> None:
             "device": [thing.device for thing in things],
             "source_version": [each and each.version for each in sources],
             "source_at": [each and from_epoch_ms(each.at_ms) for each in sources],
-            "at": [each and from_epoch_ms(each.at_ms) for each in leaving],
-            "due": [each and from_epoch_ms(each.due_ms) for each in leaving],
+            "leaving_at": [each and from_epoch_ms(each.at_ms) for each in leaving],
+            "leaving_due": [each and from_epoch_ms(each.due_ms) for each in leaving],
             "reason": [each and each.reason for each in leaving],
         },
     )

@@ -48,22 +48,18 @@ class Span:
 
 
 def spans(turns: Iterable[Turn]) -> list[Span]:
-    """Oldest first, without gap or overlap. What took no time is left out, and what it parted grows together.
+    """Oldest first, without gap or overlap; a connection that ended at once is a span without length.
 
     The version alone says what came after what: a clock that was set back makes a span shorter, never a disorder.
     """
     found: list[Span] = []
     for turn in sorted({turn.version: turn for turn in turns}.values(), key=lambda turn: turn.version):
         since = max(turn.since, found[-1].since) if found else turn.since
-        if found and found[-1].since == since:
-            found.pop()
         if found and found[-1].online == turn.online:
             continue
         if found:
             found[-1] = replace(found[-1], until=since)
         found.append(Span(turn.version, turn.online, since, None, None if turn.online else turn.reason))
-    if found:
-        found[-1] = replace(found[-1], until=None)
     return found
 
 

@@ -92,7 +92,7 @@ function History({ command }: { command: WholeCommand }) {
             <StateBadge state={step.state} />
             <span title={f.time(Date.parse(step.at))}>{f.timeOfDay(Date.parse(step.at))}</span>
             <span className="muted">
-              {step.by === "device" || step.by === "milkrun" ? s.commands.by[step.by] : step.by.replace(/^\w+:/, "")}
+              {step.by === "device" || step.by === "milkrun" ? s.commands.by[step.by] : personOf(command, step.by)}
               {step.reason !== "" && ` · ${step.reason}`}
             </span>
           </li>
@@ -100,6 +100,12 @@ function History({ command }: { command: WholeCommand }) {
       </ol>
     </section>
   );
+}
+
+/** Whoever did a step, by name where the command knows it. */
+function personOf(command: WholeCommand, by: string): string {
+  const known = [command.sender, command.approver].find((actor) => actor !== null && `${actor.kind}:${actor.id}` === by);
+  return known == null || known.name === "" ? by.replace(/^\w+:/, "") : known.name;
 }
 
 function Decisions({ command }: { command: WholeCommand }) {

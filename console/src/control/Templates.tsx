@@ -34,7 +34,7 @@ export function Templates() {
         </>
       ),
     },
-    { head: s.commands.expires, cell: (template) => f.duration(template.expires_s * 1000) },
+    { head: s.commands.sentWithin, cell: (template) => f.duration(template.expires_s * 1000) },
     ...(mayWrite
       ? [
           {

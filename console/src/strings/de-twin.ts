@@ -135,6 +135,7 @@ export const commands: Strings["commands"] = {
   rateHint: "Leer: alle auf einmal.",
   expires: "Senden innerhalb von (Sekunden)",
   expiresHint: (seconds) => `Danach wird er nicht gesendet, was immer geschieht. Leer: ${seconds}`,
+  sentWithin: "Gesendet innerhalb von",
   expiresLead: "Danach wird er nicht gesendet, was immer geschieht.",
   note: "Warum",
   noteHint: "Steht beim Befehl und im Protokoll.",

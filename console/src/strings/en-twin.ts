@@ -134,6 +134,7 @@ export const commands = {
   rateHint: "Empty: all at once.",
   expires: "Send within (seconds)",
   expiresHint: (seconds: number) => `Not sent after that, whatever happens. Empty: ${seconds}`,
+  sentWithin: "Sent within",
   expiresLead: "Not sent after that, whatever happens.",
   note: "Why",
   noteHint: "Kept with the command and in the audit log.",

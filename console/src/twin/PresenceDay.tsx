@@ -92,7 +92,7 @@ function Bar({ found }: { found: readonly Segment[] }) {
         <rect className="presence-rest" x="0" y="0" width="1000" height="28" />
         {found.map((each) => (
           <rect
-            key={`${each.kind} ${each.from}`}
+            key={`${each.kind} ${each.from} ${each.to}`}
             className={`presence-${each.kind}`}
             x={each.start * 1000}
             y={each.kind === "offline" ? 0 : 4}
@@ -152,7 +152,7 @@ function Spans({ found }: { found: readonly Segment[] }) {
         <tbody>
           {rows.map(({ span, kind, to }) =>
             span === null ? null : (
-              <tr key={`${kind} ${span.from}`}>
+              <tr key={`${kind} ${span.from} ${span.to ?? "lasts"}`}>
                 <td>
                   <span className={`presence ${kind}`} aria-hidden="true" /> {s.presenceDay.kinds[kind]}
                 </td>

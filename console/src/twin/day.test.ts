@@ -30,6 +30,15 @@ describe("a day of presence", () => {
     expect(drawn([online(30, null)], 40)).toEqual([["unknown", 0, 24]]);
   });
 
+  it("shows a connection that ended at once", () => {
+    expect(drawn([offline(0, 3), online(3, 3), offline(3, 5)], 5)).toEqual([
+      ["offline", 0, 3],
+      ["online", 3, 3],
+      ["offline", 3, 5],
+    ]);
+    expect(drawn([online(-2, -2), offline(-2, 5)], 5)).toEqual([["offline", 0, 5]]);
+  });
+
   it("fills its bar to the present", () => {
     const found = segments([online(0, 12), offline(12, null)], day, 24 * HOUR);
     expect(found.reduce((sum, each) => sum + each.share, 0)).toBeCloseTo(1);

@@ -30,7 +30,9 @@ export function segments(spans: readonly Span[], day: { from: number; to: number
   const end = Math.min(day.to, now);
   const found: Segment[] = [];
   const add = (kind: Segment["kind"], from: number, to: number, span: Span | null) => {
-    if (to > from) found.push({ kind, from, to, start: (from - day.from) / whole, share: (to - from) / whole, span });
+    // A connection that ended at once has no length, and was there all the same.
+    const isInstant = span !== null && span.from === span.to && to === from && from < day.to;
+    if (to > from || isInstant) found.push({ kind, from, to, start: (from - day.from) / whole, share: (to - from) / whole, span });
   };
   let at = day.from;
   for (const span of spans) {

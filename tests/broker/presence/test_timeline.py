@@ -35,13 +35,19 @@ def test_a_turn_that_was_missed_makes_one_span_of_its_neighbours():
     ]
 
 
-def test_what_took_no_time_is_left_out_and_what_it_parted_grows_together():
-    assert spans([turn(1, 0), turn(2, 30), turn(3, 30)]) == [Span(1, True, at(0), None, None)]
+def test_a_connection_that_ended_at_once_is_there_without_length():
+    assert spans([turn(2, 0), turn(3, 30), turn(4, 30)]) == [
+        Span(2, False, at(0), at(30), "CONNECTION_LOST"),
+        Span(3, True, at(30), at(30), None),
+        Span(4, False, at(30), None, "CONNECTION_LOST"),
+    ]
 
 
 def test_a_clock_that_was_set_back_makes_a_span_shorter_and_no_disorder():
     assert spans([turn(1, 0), turn(2, 30), turn(3, 20), turn(4, 40)]) == [
-        Span(1, True, at(0), at(40), None),
+        Span(1, True, at(0), at(30), None),
+        Span(2, False, at(30), at(30), "CONNECTION_LOST"),
+        Span(3, True, at(30), at(40), None),
         Span(4, False, at(40), None, "CONNECTION_LOST"),
     ]
 
@@ -68,7 +74,7 @@ def test_spans_have_no_gap_no_overlap_and_differ_from_their_neighbours(turns):
     found = spans(turns)
     for earlier, later in itertools.pairwise(found):
         assert earlier.until == later.since
-        assert earlier.since < later.since
+        assert earlier.since <= later.since
         assert earlier.online != later.online
     if turns:
         newest = max(turns, key=lambda turn: turn.version)
