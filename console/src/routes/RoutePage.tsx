@@ -70,7 +70,7 @@ function Page({ route, etag }: { route: Route; etag: string | null }) {
       <Facts route={route} />
       <div className="trip-grid even">
         <div className="player">{sites.isSuccess && <RouteMap route={route} sites={byId} />}</div>
-        <Stops route={route} sites={byId} />
+        <Stops route={route} sites={byId} isPending={sites.isPending} />
       </div>
       {dialog === "edit" && <RouteForm route={route} etag={etag} onClose={close} onSaved={close} />}
       {dialog === "plan" && <PlanTrip day={dayName(serverNow())} route={route.id} onClose={close} onMade={(trip) => go(`/trips/${trip}`)} />}
@@ -123,7 +123,7 @@ function Facts({ route }: { route: Route }) {
   );
 }
 
-function Stops({ route, sites }: { route: Route; sites: ReadonlyMap<string, Site> }) {
+function Stops({ route, sites, isPending }: { route: Route; sites: ReadonlyMap<string, Site>; isPending: boolean }) {
   const { s, f } = useLocale();
   const minutes = (seconds: number | null) => (seconds === null ? "–" : f.duration(seconds * 1000));
   return (
@@ -144,7 +144,7 @@ function Stops({ route, sites }: { route: Route; sites: ReadonlyMap<string, Site
             <tr key={`${index} ${stop.site}`}>
               <td className="number">{index + 1}</td>
               <td>
-                <Link href={`/sites/${stop.site}`}>{sites.get(stop.site)?.name ?? stop.site}</Link>
+                <Link href={`/sites/${stop.site}`}>{sites.get(stop.site)?.name ?? (isPending ? "…" : stop.site)}</Link>
               </td>
               <td>{minutes(stop.after_s)}</td>
               <td>{stop.service_s === null ? "–" : minutes(Math.round(stop.service_s / MINUTE_S) * MINUTE_S)}</td>

@@ -84,6 +84,7 @@ def test_a_file_is_reported_on_before_it_is_written(visit, dispatcher, rest, day
 def test_a_route_keeps_its_stops_in_the_order_they_were_put(visit, dispatcher, rest, day):
     page = visit(dispatcher).open(f"/routes/{day.routes[day.trucks[3]]}")
     stops = page.get_by_role("table", name="Stops").get_by_role("row")
+    expect(stops.nth(2)).to_contain_text("Farm")
     second = stops.nth(2).get_by_role("link").inner_text()
     page.get_by_role("button", name="Edit route").click()
     dialog = page.get_by_role("dialog")
