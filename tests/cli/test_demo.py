@@ -73,6 +73,10 @@ def test_the_demo_ends_by_itself_with_everything_counted(data: Path, kind: str) 
     assert counted(output, "lost") == 0
     assert counted(output, "duplicates") == 0
     assert re.search(r"publish to durable +p50 \d+ ms, p99 [\d,]+ ms", output)
+    assert re.search(r"Trips +4 to \d+ places", output)
+    told = output[output.index("What those who wait are told") :]
+    assert re.search(r"^truck-1 +(planned|under way) +", told, re.MULTILINE)
+    assert re.search(r"^Alerts  ", told, re.MULTILINE)
     assert not (data / "stack.json").exists()
     assert "nothing runs" in Milkrun("down", "--data", str(data)).wait()
 
@@ -94,6 +98,8 @@ def test_what_is_gone_from_the_database_is_counted_as_lost(data: Path, tmp_path:
         wait_for(delete, demo.process)
     output = demo.wait(exit_code=1)
     assert "2 of 2 trips, 162 fixes" in output
+    assert "2 to 1 places" in output
+    assert re.search(r"^van +(planned|under way|done) +", output, re.MULTILINE)
     assert counted(output, "samples sent") == 162
     assert counted(output, "lost") == 2
     assert counted(output, "committed") == 160
