@@ -36,7 +36,7 @@ from provisioning.ca import CertificateAuthority
 from provisioning.errors import TenantExists
 from provisioning.service import ProvisioningService
 from sim.fleet import Vehicle, plan_trucks
-from sim.morning import Drive, drives, recorded
+from sim.morning.rounds import Drive, drives, recorded
 from sim.recording import start_at_ms_for
 from sim.truck import Truck
 

@@ -27,7 +27,7 @@ from sim.district import District
 from sim.duties.base import Duty
 from sim.journey import Visit
 from sim.link import Counts, Credentials, DeviceLink, LinkOptions
-from sim.morning import straying
+from sim.morning.rounds import straying
 from sim.recording import Dataset, Fix, RecordingInvalid
 from sim.roads import Router
 from sim.truck import Emission, Truck, plan_fleet

@@ -12,7 +12,7 @@ from eta.sites.store import WantedRoutes, WantedSites
 from eta.trips.model import StopState, TripState
 from eta.trips.service import NewTrip, TripService, WantedStop
 from eta.trips.store import Wanted
-from sim.morning import Drive, Line
+from sim.morning.rounds import Drive, Line
 
 _PAGE = 1000
 _OPEN = (TripState.PLANNED, TripState.UNDER_WAY)

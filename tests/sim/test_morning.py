@@ -1,9 +1,10 @@
 import pytest
 
 from core.clock import from_epoch_ms
-from sim import morning, recording
+from sim import recording
 from sim.journey import distance_m
-from sim.morning import drives, straying
+from sim.morning import rounds as morning
+from sim.morning.rounds import drives, straying
 from sim.truck import plan_fleet
 from tests.cli.test_demo import recording as write_recording
 
