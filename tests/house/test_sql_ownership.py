@@ -75,6 +75,7 @@ READERS = {
     ("notify", "trip_estimate"): "as trip: when it is expected",
     ("notify", "device_state"): "as trip: where the truck is",
     ("api", "trip_alert"): "the log of alerts, beside what became of them",
+    ("api", "site"): "an alert is listed with the name of its place",
     ("api", "tenant"): "an account is made in a tenant that is there",
     ("api", "certificate"): "a list of devices says whose certificate is about to end",
     ("ingest", "tenant"): "which names exist, and how long each tenant keeps its rows",
