@@ -35,6 +35,7 @@ _TAGS = {
     "tenants": "Tenants; for operators",
     "devices": "The registry: devices, their state and certificates",
     "shadows": "What devices report, what is wanted of them, and what differs",
+    "commands": "What is to be done by devices, and proof of whether it was",
     "telemetry": "Positions, tracks and metrics",
     "events": "What devices told of that is neither position nor metric",
     "dead letters": "What was refused on its way in, and its replay",
