@@ -225,7 +225,7 @@ class NoticePosted(Event, frozen=True, kw_only=True):
 
 
 class CommandChanged(ThingEvent, frozen=True, kw_only=True):
-    """An execution of a command on this thing is in another state. `at` epoch ms; `detail` is a code, `reason` words."""
+    """An execution of a command on this thing is in another state. `at` epoch ms; `detail` a code, `reason` words."""
 
     stream: ClassVar[str] = "command"
 

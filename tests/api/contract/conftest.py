@@ -175,8 +175,11 @@ def bodies() -> dict[str, Any]:
         "send_command_batch": {"labels": {"depot": fresh}, "template": "no-such-template"},
         **{f"{verb}_command{of}": {} for verb in ("cancel", "deny") for of in ("", "_batch")},
         **notices.BODIES,
-        **dict.fromkeys(("post_shadow", "patch_shadow"), {"state": {"desired": {"of": fresh}}}),
-        **dict.fromkeys(("post_named_shadow", "patch_named_shadow"), {"state": {"desired": {"of": fresh}}}),
+        **{
+            f"{verb}_{which}": {"state": {"desired": {"of": fresh}}}
+            for verb in ("post", "patch")
+            for which in ("shadow", "named_shadow")
+        },
     }
 
 
