@@ -101,8 +101,9 @@ function Stops({ rows, sites, onRows }: { rows: Row[]; sites: readonly Site[]; o
     const next = [...rows];
     const [one, other] = [rows[at], rows[to]];
     if (one === undefined || other === undefined) return;
-    next[at] = other;
-    next[to] = one;
+    // The plan's times belong to the places in the order: they never go back.
+    next[at] = { ...other, after: one.after };
+    next[to] = { ...one, after: other.after };
     onRows(next);
   };
   return (
