@@ -21,6 +21,8 @@ OPEN = {
     "/healthz": "asked by a supervisor",
     "/readyz": "asked by a load balancer",
     "/v1/openapi.json": "the contract is no secret",
+    "/v1/track/{token}": "the link itself is the proof: signed, expiring, one stop of one trip",
+    "/v1/track/{token}/stream": "as the page it feeds",
 }
 
 
