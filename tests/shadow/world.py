@@ -120,8 +120,10 @@ class World:
             try:
                 await self._connected(desk, work[0])
                 yield service
-                if not work[0].done():
-                    await desk.drain()
+                # A clerk that dies meanwhile leaves nothing to be drained.
+                draining = asyncio.create_task(desk.drain())
+                await asyncio.wait({draining, work[0]}, return_when=asyncio.FIRST_COMPLETED)
+                work.append(draining)
             finally:
                 for task in work:
                     task.cancel()
