@@ -21,6 +21,7 @@ READABLE = {
     *("recipient", "subscription", "push_token", "notice", "webhook", "webhook_secret", "delivery", "tracking_link"),
     *("site", "route", "route_stop", "trip", "trip_stop"),
     *("trip_estimate", "trip_alert", "trip_road", "trip_lesson", "leg_road"),
+    *("map_use", "eta_judged"),
     *("user_account", "user_session", "api_client", "api_client_secret", "api_key", "audit_log", "idempotency"),
     *("positions", "metrics", "positions_1m", "positions_1h", "metrics_1m", "metrics_1h"),
 }

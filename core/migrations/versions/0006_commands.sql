@@ -110,7 +110,8 @@ BEGIN
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY own_tenant ON %I TO milkrun_app USING (tenant_id = (SELECT current_tenant()))
                         WITH CHECK (tenant_id = (SELECT current_tenant()))', t);
-        EXECUTE format('CREATE POLICY every_tenant ON %I TO milkrun_operator USING (true) WITH CHECK (true)', t);
+        EXECUTE format('CREATE POLICY every_tenant ON %I TO milkrun_ingest, milkrun_operator USING (true)
+                        WITH CHECK (true)', t);
     END LOOP;
 END $$;
 
