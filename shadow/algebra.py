@@ -4,6 +4,7 @@ Nothing given is changed; what a result shares with its arguments must not be ch
 """
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 type Tree = dict[str, Any]
@@ -138,19 +139,19 @@ def leaf_key(value: Any) -> str:
             return f'"{value[: MOST_VALUE_CHARS + 1]}'
         case int() | float():
             number = _number(value)
-            return f"#{number if number is not None else value}"[: MOST_VALUE_CHARS + 1]
+            return f"#{value if number in {inf, -inf} else number}"[: MOST_VALUE_CHARS + 1]
         case _:
             return "{}" if isinstance(value, dict) else "[]"
 
 
 def _number(value: Any) -> float | None:
-    """None for what is no number, and for an integer beyond a float's range."""
+    """None for what is no number; infinity for an integer beyond a float's range."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return float(value) + 0.0  # no -0.0, which reads differently and is the same
     except OverflowError:
-        return None
+        return inf if value > 0 else -inf
 
 
 def _inner(stamps: Any) -> Tree:

@@ -1,5 +1,6 @@
 """Table `shadow`, and what others keep of a device that its last known state is made of."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,7 +73,9 @@ async def _save_leaves(tx: Tx, changes: Mapping[Key, tuple[Document, Document]],
 def _leaf(key: Key, leaf: Leaf) -> dict[str, object]:
     field, value, number = leaf
     thing = {"tenant_id": key.thing.tenant, "device_id": key.thing.device}
-    return {**thing, "name": key.name, "field": field, "key": value, "number": number}
+    # JSON has no infinity; PostgreSQL reads it from a text.
+    shown = number if number is None or math.isfinite(number) else str(number)
+    return {**thing, "name": key.name, "field": field, "key": value, "number": shown}
 
 
 async def names(tx: TenantTx, device: DeviceId, *, after: str, limit: int) -> list[str]:

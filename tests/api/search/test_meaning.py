@@ -28,6 +28,7 @@ def test_what_is_found_is_what_holds(searched: Searched, term):
         ("within(179, -1, -179, 1)", None),
         ('reported.b like "xxx*"', None),
         ("presence.age > 1h or not presence exists", None),
+        ("desired.b > 1e308", {"t9", "t4"}),
     ],
 )
 def test_searches_as_people_write_them(searched: Searched, where, found):
