@@ -24,7 +24,7 @@ demo: setup ## build the console, start everything, drive trucks through it, sho
 
 ##@ Work on it
 test: setup ## run all tests against a real PostgreSQL, Redis and, where installed, Mosquitto
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(ARGS)
 
 check: setup ## what must hold before a change: lint, format, types, imports, the rules of the house
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -15,6 +15,7 @@ import pytest
 import redis
 import structlog
 from psycopg import sql
+from xdist.scheduler import LoadScopeScheduling
 
 from cli.stack.process import free_port as any_free_port
 from cli.stack.servers.postgres import Postgres
@@ -168,21 +169,23 @@ def _find_mosquitto() -> Path | None:
     return Path(found) if found else None
 
 
-# First, since xdist reads the groups in the same hook.
-@pytest.hookimpl(tryfirst=True)
+class _Together(LoadScopeScheduling):
+    """One process runs a file, or the folder whose tests share a running stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in _SHARING if file.startswith(folder)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log) -> LoadScopeScheduling:
+    return _Together(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_together(item)))
     if _find_mosquitto() is None:
         for item in items:
             if item.get_closest_marker("mosquitto"):
                 item.add_marker(pytest.mark.skip(reason=_NO_MOSQUITTO))
-
-
-def _together(item: pytest.Item) -> str:
-    """What one process runs: a file, or the folder whose tests share a running stack."""
-    file = item.nodeid.partition("::")[0]
-    return next((folder for folder in _SHARING if file.startswith(folder)), file)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
