@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.fleet.given import Form
-from api.http.numbers import NO_FLAG
+from api.http.numbers import NO_FLAG, Flag
 from api.http.times import Time
 from commands.contract.template import MOST_PARAMETERS, Parameter, Template, Type
 from commands.drafting import Request
@@ -37,7 +37,7 @@ class ParameterBody(Form):
     name: _ParameterName = Field(examples=["limit_kmh"])
     type: Type = Field(description="BINARY is a text in base64", examples=["INTEGER"])
     description: _Description = ""
-    required: bool = True
+    required: Flag = True
     default: Scalar | None = Field(None, description="Sent where none is given", examples=[30])
     minimum: float | None = Field(None, description="Of numbers", examples=[5])
     maximum: float | None = Field(None, description="Of numbers", examples=[120])
@@ -81,8 +81,8 @@ class NewTemplate(Form):
     parameters: Annotated[list[ParameterBody], Field(max_length=MOST_PARAMETERS)] = Field(
         [], examples=[[{"name": "limit_kmh", "type": "INTEGER", "minimum": 5, "maximum": 120}]]
     )
-    dangerous: bool = False
-    needs_approval: bool | None = Field(None, description="Default: what `dangerous` says")
+    dangerous: Flag = False
+    needs_approval: Flag | None = Field(None, description="Default: what `dangerous` says")
     timeout_s: TimeoutS = Field(60, description=_TIMEOUT)
     expires_s: ExpiresS = Field(300, description=_EXPIRES)
     retries: Retries = Field(2, description=_RETRIES)
@@ -106,13 +106,13 @@ class TemplateChange(Form):
     description: _Description | None = None
     format: Literal["json", "cbor"] | None = None
     parameters: Annotated[list[ParameterBody], Field(max_length=MOST_PARAMETERS)] | None = None
-    dangerous: bool | None = None
-    needs_approval: bool | None = None
+    dangerous: Flag | None = None
+    needs_approval: Flag | None = None
     timeout_s: TimeoutS | None = None
     expires_s: ExpiresS | None = None
     retries: Retries | None = None
     order: Order | None = None
-    deprecated: bool | None = None
+    deprecated: Flag | None = None
 
 
 class _Asked(Form):

@@ -1,6 +1,8 @@
-"""Whole numbers as JSON has them: 7 and 7.0 are the same, `false` is no number."""
+"""Numbers and flags as JSON has them: 7 and 7.0 are the same, `false` is no number, 0 is no flag."""
 
-from pydantic import BeforeValidator
+from typing import Annotated
+
+from pydantic import BeforeValidator, Strict
 
 
 def _no_flag(value: object) -> object:
@@ -11,3 +13,6 @@ def _no_flag(value: object) -> object:
 
 NO_FLAG = BeforeValidator(_no_flag)
 """For an int field of a body, after its bounds: `Annotated[int, Field(ge=1), NO_FLAG]`."""
+
+Flag = Annotated[bool, Strict()]
+"""In a request body: true or false, and no number or word for it."""

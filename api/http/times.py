@@ -20,8 +20,9 @@ def iso(at: datetime) -> str:
 
 
 def _parse(text: object) -> object:
+    # A bare number would be read as seconds since 1970.
     if not isinstance(text, str):
-        return text
+        raise ValueError(_WORDS)  # noqa: TRY004  pydantic tells a ValueError alone
     # In a query string a bare + is a space; nobody means one there.
     written = text.replace(" ", "+")
     if not _matches(written):

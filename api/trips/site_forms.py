@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.fleet.forms import LabelMap
 from api.fleet.given import DeviceName, Form
-from api.http.numbers import NO_FLAG
+from api.http.numbers import NO_FLAG, Flag
 from api.http.times import Time
 from api.trips.given import (
     CODE,
@@ -104,7 +104,7 @@ class NewSite(_SiteParts):
 class SiteChange(_SiteParts):
     """What is left out stays. Trips that are there keep the name and place the site had."""
 
-    archived: bool | None = Field(None, description="Out of use: not while a route in use stops there")
+    archived: Flag | None = Field(None, description="Out of use: not while a route in use stops there")
 
 
 class SiteBody(BaseModel):
@@ -181,7 +181,7 @@ class NewRoute(_RouteParts):
 class RouteChange(_RouteParts):
     """What is left out stays. Trips that are there keep the stops they were made with."""
 
-    archived: bool | None = Field(None, description="Out of use: it makes no more trips")
+    archived: Flag | None = Field(None, description="Out of use: it makes no more trips")
 
 
 class RouteStopBody(BaseModel):
