@@ -52,7 +52,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_the_defaults(monke
         ("MILKRUN_BUS_PARTITIONS", "many", "valid integer"),
         ("MILKRUN_MQTT_PORT", "70000", "less than or equal to 65535"),
         ("MILKRUN_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
-        ("MILKRUN_BROKER_KIND", "emqx", "'mosquitto' or 'amqtt'"),
+        ("MILKRUN_BROKER_KIND", "emqx", "'mosquitto', 'amqtt' or 'aws'"),
         ("MILKRUN_INGEST_MAX_SPEED_MPS", "fast", "valid number"),
     ],
 )
