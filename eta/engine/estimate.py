@@ -153,6 +153,8 @@ class Estimator:
 
         Nothing of it outlives this estimator, and after half an hour no estimate rests on it.
         """
+        if self.track.is_bound_for_first:
+            return
         states, arrivals = self.track.visits.states, self.track.route.arrivals
         first = bisect.bisect_left(arrivals, self.track.next)
         ahead = [i for i in range(first, len(arrivals)) if states[i] is StopState.AHEAD][: len(leg_s)]
@@ -195,7 +197,8 @@ class Estimator:
         shaken = _JITTER_S2 + 0.5 * wait * wait + 0.25 * age * age
         found = []
         # The one hot loop, once per stop and fix: comparisons in place of min and max save a third of it.
-        for i in range(bisect.bisect_left(route.arrivals, track.next), len(route.arrivals)):
+        first = track.due_from if track.is_bound_for_first else bisect.bisect_left(route.arrivals, track.next)
+        for i in range(first, len(route.arrivals)):
             if states[i] is not StopState.AHEAD:
                 continue
             drive, serve = profile.until[i]
@@ -227,7 +230,8 @@ class Estimator:
         track, profile, route = self.track, self.profile, self.track.route
         wait, distance, k = 0.0, track.distance, track.next
         if (away := track.approach_m) is not None:
-            return away * _DETOUR / _DETOUR_MPS, 0.0, 0.0
+            behind = profile.until[track.due_from] if track.is_bound_for_first else (0.0, 0.0)
+            return away * _DETOUR / _DETOUR_MPS, *behind
         if track.is_off_route:
             wait, distance = self._rejoin()
             k = bisect.bisect_right(route.bounds, distance)

@@ -84,10 +84,12 @@ class Fleet:
             self._routes[route_id] = fresh  # otherwise other routes' roads changed, and trips stay where they are
         return self._routes[route_id]
 
-    def begin(self, trip_id: str, route_id: str, at: float, planned_start: float | None = None) -> Trip:
-        """A trip is about to start, or has been seen for the first time."""
+    def begin(
+        self, trip_id: str, route_id: str, at: float, planned_start: float | None = None, *, due_from: int = 1
+    ) -> Trip:
+        """A trip is about to start, or has been seen for the first time. `due_from`: see Track."""
         route = self.route(route_id)
-        estimator = Estimator(Track(route), self.history.profile(route, at), planned_start)
+        estimator = Estimator(Track(route, due_from), self.history.profile(route, at), planned_start)
         trip = Trip(trip_id, route_id, estimator, at, (self.history.version, self.paths.version))
         self.trips[trip_id] = trip
         return trip
@@ -124,7 +126,7 @@ class Fleet:
         """
         trip = self.trips[trip_id]
         track = trip.track
-        is_under_way = track.next > 1 or track.distance > track.route.bounds[min(1, len(track.route.bounds) - 1)]
+        is_under_way = track.next > 1 or track.progress_m > track.route.bounds[min(1, len(track.route.bounds) - 1)]
         due = []
         for arrival in estimate.arrivals:
             state = trip.alert_states.get(arrival.stop, _ARMED)
@@ -134,7 +136,7 @@ class Fleet:
                 arrival.p10,
                 arrival.p90,
                 estimate.age_s,
-                track.off_fixes == 0,
+                track.is_on_route,
                 is_under_way,
                 False,
             )
@@ -181,7 +183,7 @@ class Fleet:
 
         A replay rather than a record of what was said, so that neither a crash nor the order of arrival changes it.
         """
-        replay = Track(track.route)
+        replay = Track(track.route, track.due_from)
         estimator: Estimator | None = None
         errors: list[tuple[float, float]] = []
         plane, said, profiled = track.route.plane, -math.inf, -math.inf

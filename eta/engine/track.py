@@ -11,13 +11,18 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from eta.engine.route import Route
-from eta.engine.visits import StopEvent, Visits
+from eta.engine.visits import StopEvent, StopState, Visits
 
 _BACK_M = 60.0  # a fix may fall behind the progress by this much and still be read as the same place
 _REACH_MPS = 40.0  # nothing on wheels gets further along a route
 _REACH_M = 150.0
 _STILL_M = 20.0  # positions within this are one place: GPS wanders while a vehicle stands
 _APPROACH_M = 500.0  # a truck that is still further from the first stop is on its way to it, and not there
+# First seen beyond stops it has not been seen at, a vehicle may have left them out, or share a road with its way to
+# them. It has left them out once it stops at a later one, or has gone this far on and away from them.
+_BEYOND_M = 150.0
+_LEFT_OUT_M = 1000.0
+_LEFT_OUT_AWAY_M = 500.0
 _OFF_ROUTE_S = 15.0
 _OFF_ROUTE_FIXES = 2
 _WAKES = 2.5  # silence longer than this many usual intervals is a device that sleeps while it stands
@@ -40,9 +45,11 @@ class Track:
         "_xs",
         "_ys",
         "at",
+        "bound_from",
         "cadence_s",
         "crossed",
         "distance",
+        "due_from",
         "events",
         "first_at",
         "last_on_at",
@@ -60,8 +67,10 @@ class Track:
         "y",
     )  # fmt: skip
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, due_from: int = 1) -> None:
+        """`due_from`: index of the first stop that is on the trip for its own sake: 0, or 1 after a place to start."""
         self.route = route
+        self.due_from = min(due_from, len(route.stops) - 1)
         self._ats = array("d")
         self._xs = array("d")
         self._ys = array("d")
@@ -88,6 +97,8 @@ class Track:
         self.cadence_s = 0.0
         """usual time between fixes"""
         self.visits = Visits(self.route)
+        self.bound_from: tuple[float, float] | None = None
+        """(place, metres to the first stop due) where a vehicle that seems to be still bound for it was first seen"""
         self.events: list[StopEvent] = []
         """arrivals, departures and stops left out so far, in the order they were noticed"""
         self.woken = False
@@ -101,6 +112,21 @@ class Track:
         return self.off_fixes >= _OFF_ROUTE_FIXES and self.at - self.off_since >= _OFF_ROUTE_S
 
     @property
+    def is_bound_for_first(self) -> bool:
+        """Whether it was first seen beyond stops that nothing yet shows it to have left out: these are ahead of it."""
+        return self.bound_from is not None
+
+    @property
+    def is_on_route(self) -> bool:
+        """Whether the newest fix was on it, and tells how far along it the vehicle is."""
+        return self.off_fixes == 0 and self.bound_from is None
+
+    @property
+    def progress_m(self) -> float:
+        """The furthest place reached, of a vehicle that has been at or past its first stop."""
+        return self.distance if self.bound_from is None else 0.0
+
+    @property
     def first_xy(self) -> tuple[float, float]:
         """Where the vehicle was first seen; there is one fix at least."""
         return self._xs[0], self._ys[0]
@@ -108,6 +134,8 @@ class Track:
     @property
     def approach_m(self) -> float | None:
         """Metres to the first stop, as the crow flies, of a truck that is far from it and has been nowhere else yet."""
+        if self.bound_from is not None:
+            return self._away(self.x, self.y)
         if self.next > 0 or self.off_fixes == 0:
             return None
         away = math.dist((self.x, self.y), self.route.stop_xy[0])
@@ -161,7 +189,7 @@ class Track:
 
     def on(self, route: Route) -> "Track":
         """The same fixes on another snapshot."""
-        other = Track(route)
+        other = Track(route, self.due_from)
         plane = self.route.plane
         other._ats = array("d", self._ats)
         for x, y in zip(self._xs, self._ys, strict=True):
@@ -178,11 +206,33 @@ class Track:
             self._begin(at, x, y)
         else:
             self._go_on(at, x, y)
-        events = self.visits.step(at, x, y, self.distance, self.standing_s)
+        if self.bound_from is not None:
+            self._look_bound(x, y)
+        events = self.visits.step(at, x, y, None if self.bound_from else self.distance, self.standing_s)
         if events:
             self.events += events
-            if self.next > 1 and self.visits.is_at_first_again(events):
-                self._start_over()
+            reached = next((event.stop for event in events if event.state is StopState.ARRIVED), None)
+            if self.bound_from is not None and reached is not None:
+                self._start_at(reached)
+            elif self.next > 1 and self.visits.is_at_first_again(events):
+                self._start_at(0)
+                self.visits.start_over()
+
+    def _away(self, x: float, y: float) -> float:
+        return math.dist((x, y), self.route.stop_xy[self.due_from])
+
+    def _first_seen_on(self, x: float, y: float) -> None:
+        """The first place on the route is known: is it beyond stops that were to come?"""
+        if self.place > self.route.stop_at[self.due_from] + _BEYOND_M:
+            self.bound_from = self.place, self._away(x, y)
+
+    def _look_bound(self, x: float, y: float) -> None:
+        assert self.bound_from is not None
+        place, away = self.bound_from
+        if math.dist((x, y), self.route.stop_xy[0]) <= self.route.stops[0].radius_m:
+            self._start_at(0)
+        elif self.place - place >= _LEFT_OUT_M and self._away(x, y) - away >= _LEFT_OUT_AWAY_M:
+            self.bound_from = None
 
     def _go_on(self, at: float, x: float, y: float) -> None:
         before = self.at
@@ -209,13 +259,15 @@ class Track:
             self.place = place
             if place > self.distance:
                 self._advance(place, came_from, at)
+            if came_from == -math.inf:
+                self._first_seen_on(x, y)
 
-    def _start_over(self) -> None:
-        """What was driven so far was no part of the round: the vehicle is at its first stop and was nowhere else."""
-        self.distance = self.place = self.route.stop_at[0]
+    def _start_at(self, stop: int) -> None:
+        """What was driven so far was no part of the round: the vehicle is at this stop, and was nowhere else."""
+        self.distance = self.place = self.route.stop_at[stop]
         self.next = bisect.bisect_right(self.route.bounds, self.distance)
         self.crossed = array("d", [math.nan]) * len(self.route.bounds)
-        self.visits.start_over()
+        self.bound_from = None
 
     def _begin(self, at: float, x: float, y: float) -> None:
         route = self.route
@@ -234,6 +286,7 @@ class Track:
         self.last_on_at = at
         self.distance = self.place = place
         self.next = bisect.bisect_right(route.bounds, place)
+        self._first_seen_on(x, y)
 
     def _match(self, at: float, x: float, y: float) -> tuple[float, bool]:
         """The likeliest place on the route within reach, and whether the fix is near enough to be there."""

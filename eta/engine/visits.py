@@ -66,20 +66,23 @@ class Visits:
         self._first = 0
         """all stops before this one are behind for good, unless the vehicle stands at one"""
 
-    def step(self, at: float, x: float, y: float, progress_m: float, standing_s: float) -> list[StopEvent]:
-        """What the fix changes. A standing vehicle is looked for at every stop, a driving one at those around it."""
+    def step(self, at: float, x: float, y: float, progress_m: float | None, standing_s: float) -> list[StopEvent]:
+        """What the fix changes. A standing vehicle is looked for at every stop, a driving one at those around it.
+
+        `progress_m` None: nobody knows how far it is, so it is looked for everywhere, and no stop lies behind it.
+        """
         speed = math.dist((x, y), (self._x, self._y)) / (at - self._at) if at > self._at > -math.inf else math.inf
         self._at, self._x, self._y = at, x, y
         route, states = self.route, self.states
-        last = len(states)
-        if standing_s < _DWELL_S:
-            last = self._first
+        first, last = 0, len(states)
+        if standing_s < _DWELL_S and progress_m is not None:
+            first = last = self._first
             while last < len(states) and route.stop_at[last] <= progress_m + 300.0:
                 last += 1
-        first = 0 if standing_s >= _DWELL_S else self._first
+        behind_m = -math.inf if progress_m is None else progress_m
         events: list[StopEvent] = []
         for i in {*range(first, last), *self._inside, *self._outside}:
-            self._look(i, at, speed, progress_m, events)
+            self._look(i, at, speed, behind_m, events)
         while self._first < len(states) and states[self._first] not in {StopState.AHEAD, StopState.ARRIVED}:
             self._first += 1
         return events

@@ -91,8 +91,8 @@ class Followed:
             method=estimate.method.value,
             reason=estimate.reason,
             age_s=estimate.age_s,
-            is_on_route=track.off_fixes == 0,
-            progress_m=track.distance,
+            is_on_route=track.is_on_route,
+            progress_m=track.progress_m,
             arrivals=[
                 ArrivalEstimate(
                     self.stops[a.stop].id, self.stops[a.stop].site, _ms(a.eta), _ms(a.p10), _ms(a.p50), _ms(a.p90)
@@ -123,8 +123,8 @@ class Followed:
             "lon": lon,
             "method": said.method.value,
             "reason": said.reason,
-            "is_on_route": track.off_fixes == 0,
-            "progress_m": track.distance,
+            "is_on_route": track.is_on_route,
+            "progress_m": track.progress_m,
             "length_m": track.route.line.length,
             "source": track.route.source,
             "arrivals": [
@@ -158,8 +158,9 @@ def follow(trip: Trip, kept: Kept, fleet: Fleet, partition: str, since: datetime
     planned = None if trip.planned_start is None else trip.planned_start.timestamp()
     fleet.add_route(trip.id, model.for_engine(stops), points, seconds, called=trip.route or "")
     at = kept.fixes[0].at if kept.fixes else since.timestamp()
-    engine = fleet.begin(trip.id, trip.id, at, planned)
-    followed = Followed(trip, fleet, partition, since.timestamp(), stops, stops[0].site in kept.depots, road)
+    is_from_depot = stops[0].site in kept.depots
+    engine = fleet.begin(trip.id, trip.id, at, planned, due_from=1 if is_from_depot else 0)
+    followed = Followed(trip, fleet, partition, since.timestamp(), stops, is_from_depot, road)
     followed.take(kept.fixes)
     followed.is_revised = True
     followed.raised = set(kept.raised)

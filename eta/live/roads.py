@@ -67,7 +67,7 @@ def drawn(followed: Followed, snapshot: Snapshot, purpose: Purpose) -> Road | No
 def _past(followed: Followed) -> list[LatLon]:
     """The road as far as it was driven, then the way off it."""
     track = followed.track
-    if track.next == 0:
+    if track.next == 0 or track.is_bound_for_first:
         return []
     line, plane = track.route.line, track.route.plane
     past = [(x, y) for x, y, at in zip(line.xs, line.ys, line.along, strict=True) if at < track.distance]

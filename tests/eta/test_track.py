@@ -57,11 +57,11 @@ def test_progress_never_goes_back_whatever_the_fixes(fixes):
     track, furthest = Track(ROUTE), 0.0
     for fix in sorted({f.at: f for f in fixes}.values()):
         track.add(fix)
-        if track.distance < furthest:
-            assert track.distance == ROUTE.stop_at[0]
+        if track.progress_m < furthest:
+            assert track.progress_m == ROUTE.stop_at[0]
             assert track.visits.states[0] is StopState.ARRIVED
             assert set(track.visits.states[1:]) <= {StopState.AHEAD}
-        furthest = track.distance
+        furthest = track.progress_m
 
 
 @settings(max_examples=100, deadline=None)
@@ -140,6 +140,39 @@ def test_a_trip_that_is_joined_half_way_starts_there():
     track = followed(fixes)
     assert track.crossed[ROUTE.arrivals[7]] > fixes[0].at
     assert math.isnan(track.crossed[ROUTE.arrivals[2]])
+
+
+@pytest.mark.parametrize("due_from", [0, 1])
+def test_a_truck_on_its_way_to_the_first_stop_along_the_road_of_later_ones_has_left_none_out(due_from):
+    track = Track(ROUTE, due_from)
+    for n, s in enumerate(range(4500, 1000 * due_from, -100)):
+        track.add(Fix(STARTS_AT + 10.0 * n, *point(*bend(s))))
+        away = math.dist(bend(s), bend(1000.0 * due_from))
+        if away > STOPS[0].radius_m:
+            assert track.approach_m == pytest.approx(away, abs=1.0)
+            assert (track.progress_m, track.is_on_route) == (0.0, False)
+            assert set(track.visits.states[:5]) == {StopState.AHEAD}
+    at = track.at
+    for n in range(1, 8):
+        track.add(Fix(at + 10.0 * n, *point(*bend(1000.0 * due_from))))
+    assert track.visits.states[due_from] is StopState.ARRIVED
+    assert set(track.visits.states[due_from + 1 :]) == {StopState.AHEAD}
+    for n in range(8, 40):
+        track.add(Fix(at + 10.0 * n, *point(*bend(1000.0 * due_from + 100.0 * (n - 8)))))
+    assert track.is_on_route
+    assert track.progress_m == pytest.approx(1000.0 * due_from + 3100.0, rel=0.1)
+
+
+def test_who_drives_on_or_stops_at_a_later_stop_has_left_the_ones_before_out():
+    driving = followed([Fix(STARTS_AT + 10.0 * n, *point(*bend(3500.0 + 100.0 * n))) for n in range(14)])
+    assert driving.is_bound_for_first is False
+    assert driving.visits.states[1:4] == [StopState.SKIPPED] * 3
+    standing = followed([Fix(STARTS_AT + 10.0 * n, *point(*bend(4000.0))) for n in range(5)])
+    assert standing.visits.states[4] is StopState.ARRIVED
+    assert standing.is_on_route
+    just_seen = followed([Fix(STARTS_AT + 10.0 * n, *point(*bend(3500.0 + 100.0 * n))) for n in range(4)])
+    assert just_seen.is_bound_for_first
+    assert StopState.SKIPPED not in just_seen.visits.states
 
 
 def test_the_stops_alone_are_enough_to_follow_a_trip():
