@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.fleet.given import Form
-from api.http.numbers import NO_FLAG, Flag
+from api.http.numbers import WHOLE, Flag, Number
 from api.http.times import Time
 from commands.contract.template import MOST_PARAMETERS, Parameter, Template, Type
 from commands.drafting import Request
@@ -14,14 +14,14 @@ from commands.groups import Group
 from commands.model import Actor, Execution, Order, State
 from commands.store import Batch
 
-Scalar = bool | int | float | str
+Scalar = bool | int | Number | str
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 _ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
 _Note = Annotated[str, StringConstraints(max_length=500)]
 _Description = Annotated[str, StringConstraints(max_length=1000)]
-TimeoutS = Annotated[int, Field(ge=5, le=604_800), NO_FLAG]
-ExpiresS = Annotated[int, Field(ge=5, le=2_592_000), NO_FLAG]
-Retries = Annotated[int, Field(ge=0, le=10), NO_FLAG]
+TimeoutS = Annotated[int, Field(ge=5, le=604_800), WHOLE]
+ExpiresS = Annotated[int, Field(ge=5, le=2_592_000), WHOLE]
+Retries = Annotated[int, Field(ge=0, le=10), WHOLE]
 _TIMEOUT = "Seconds from first sending it to its final answer"
 _EXPIRES = "Seconds in which it is sent, or never"
 _RETRIES = "Times it is sent again for want of an answer"
@@ -39,12 +39,12 @@ class ParameterBody(Form):
     description: _Description = ""
     required: Flag = True
     default: Scalar | None = Field(None, description="Sent where none is given", examples=[30])
-    minimum: float | None = Field(None, description="Of numbers", examples=[5])
-    maximum: float | None = Field(None, description="Of numbers", examples=[120])
+    minimum: Number | None = Field(None, description="Of numbers", examples=[5])
+    maximum: Number | None = Field(None, description="Of numbers", examples=[120])
     allowed: Annotated[list[Scalar], Field(min_length=1, max_length=64)] | None = Field(
         None, description="No other values", examples=[[30, 50, 80]]
     )
-    max_length: Annotated[int, Field(ge=0, le=32_768), NO_FLAG] | None = Field(
+    max_length: Annotated[int, Field(ge=0, le=32_768), WHOLE] | None = Field(
         None, description="Characters of a text", examples=[None]
     )
 
@@ -155,7 +155,7 @@ class NewBatch(_Asked):
     where: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
         None, description="As GET /v1/devices takes it", examples=["online = true"]
     )
-    rate_per_minute: Annotated[float, Field(gt=0, le=600_000)] | None = Field(
+    rate_per_minute: Annotated[Number, Field(gt=0, le=600_000)] | None = Field(
         None, description="So many are sent in a minute at most; null: all at once", examples=[60]
     )
 

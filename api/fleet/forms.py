@@ -8,7 +8,7 @@ from psycopg.rows import DictRow
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.fleet.given import DeviceName, Form
-from api.http.numbers import NO_FLAG
+from api.http.numbers import WHOLE, Number
 from api.http.times import Time
 from provisioning.model import Certificate, CertificateStatus, DeviceStatus, Issued, Reason, Tenant
 
@@ -121,7 +121,9 @@ class NewCertificate(Form):
     """A certificate for the device's next key. The one before stays valid for `overlap_hours`."""
 
     csr: Pem = Field(description="PKCS 10 signing request, PEM; its subject is ignored")
-    overlap_hours: float | None = Field(None, ge=0, le=8760, description="Default: the deployment's setting")
+    overlap_hours: Annotated[Number, Field(ge=0, le=8760)] | None = Field(
+        None, description="Default: the deployment's setting"
+    )
 
     @property
     def overlap(self) -> timedelta | None:
@@ -159,14 +161,14 @@ class NewTenant(Form):
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         None, description="Default: the id", examples=["Acme Dairy"]
     )
-    retention_days: Annotated[int, Field(ge=1, le=36_500), NO_FLAG] | None = None
+    retention_days: Annotated[int, Field(ge=1, le=36_500), WHOLE] | None = None
 
 
 class TenantChange(Form):
     """What is left out stays; `retention_days: null` is the deployment's own."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    retention_days: Annotated[int, Field(ge=1, le=36_500), NO_FLAG] | None = None
+    retention_days: Annotated[int, Field(ge=1, le=36_500), WHOLE] | None = None
 
 
 def device(row: DictRow, tenant: str) -> DeviceBody:

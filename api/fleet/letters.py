@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from api.access import Scope
 from api.fleet.given import DeviceName, Form, auditor, refusal
-from api.http.numbers import NO_FLAG
+from api.http.numbers import WHOLE
 from api.http.paging import DEFAULT_LIMIT, Cursor, Limit, Page, decode, page
 from api.http.security import Caller, needs
 from api.http.strict import StrictRoute
@@ -81,7 +81,7 @@ class Replay(Form):
     """Letters of a reason that were not replayed yet, the oldest first."""
 
     reason: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(examples=["unknown_device"])
-    limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE), NO_FLAG] = 100
+    limit: Annotated[int, Field(ge=1, le=MOST_AT_ONCE), WHOLE] = 100
 
 
 class Replayed(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.fleet.given import Form
-from api.http.numbers import NO_FLAG
+from api.http.numbers import WHOLE, Number
 from api.http.times import Moment, Time
 from api.notices.given import Ref
 from notify.delivery.store import Delivery
@@ -40,7 +40,7 @@ class WishesForm(Form):
     language: Literal["en", "de"] = "en"
     timezone: _Zone | None = Field(None, description="IANA; null: that of the site", examples=["Europe/Vaduz"])
     quiet: Quiet | None = None
-    daily_cap: Annotated[int, Field(ge=0, le=1000), NO_FLAG] | None = Field(
+    daily_cap: Annotated[int, Field(ge=0, le=1000), WHOLE] | None = Field(
         None, description="Pushes a day; null: as the deployment has it"
     )
     channels: Annotated[list[Channel], Field(max_length=2)] = Field(
@@ -181,7 +181,9 @@ class WebhookChange(Form):
 class Rotation(Form):
     """For how long the secrets so far sign beside the new one."""
 
-    overlap_hours: float | None = Field(None, ge=0, le=168, description="Default: the deployment's setting")
+    overlap_hours: Annotated[Number, Field(ge=0, le=168)] | None = Field(
+        None, description="Default: the deployment's setting"
+    )
 
 
 class SecretBody(BaseModel):

@@ -7,6 +7,7 @@ from fastapi import Path, Query
 from pydantic import Field, StringConstraints
 
 from api.fleet.given import auditor
+from api.http.numbers import Number
 from api.http.security import Caller
 from api.services import Services
 from core.db import TenantTx
@@ -29,11 +30,11 @@ Note = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^\x00-\x1f\x
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+$")]
 Timezone = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+/-]+$")]
 ClockTime = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
-Latitude = Annotated[float, Field(ge=-90, le=90, strict=True, allow_inf_nan=False)]
-Longitude = Annotated[float, Field(ge=-180, le=180, strict=True, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, le=86_400, strict=True, allow_inf_nan=False)]
-Quantity = Annotated[float, Field(ge=0, le=1e12, strict=True, allow_inf_nan=False)]
-Reach = Annotated[float, Field(ge=5, le=5000, strict=True, allow_inf_nan=False)]
+Latitude = Annotated[Number, Field(ge=-90, le=90)]
+Longitude = Annotated[Number, Field(ge=-180, le=180)]
+Seconds = Annotated[Number, Field(ge=0, le=86_400)]
+Quantity = Annotated[Number, Field(ge=0, le=1e12)]
+Reach = Annotated[Number, Field(ge=5, le=5000)]
 Archived = Annotated[bool, Query(description="Only those out of use, instead of only those in use")]
 
 

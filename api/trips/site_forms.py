@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.fleet.forms import LabelMap
 from api.fleet.given import DeviceName, Form
-from api.http.numbers import NO_FLAG, Flag
+from api.http.numbers import WHOLE, Flag
 from api.http.times import Time
 from api.trips.given import (
     CODE,
@@ -132,7 +132,7 @@ class RouteStopForm(Form):
     """One stop of a route. `site`: its id or code."""
 
     site: Reference = Field(examples=["farm-7"])
-    after_s: Annotated[int, Field(ge=0, le=MAX_AFTER_S), NO_FLAG] | None = Field(
+    after_s: Annotated[int, Field(ge=0, le=MAX_AFTER_S), WHOLE] | None = Field(
         None, description="Planned arrival, seconds after the start; without it: by the distances"
     )
     service_s: Seconds | None = Field(None, description="How long the truck stands there, as planned")

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from api.fleet.given import DeviceName, Form
-from api.http.numbers import NO_FLAG
+from api.http.numbers import WHOLE
 from api.http.times import Day, Moment, Time
 from api.trips.given import CODE, Code, Note, Quantity, Reference, Seconds
 from api.trips.site_forms import Point, points
@@ -28,7 +28,7 @@ class NewStop(Form):
 class AddedStop(NewStop):
     """One more stop of a trip that is not over."""
 
-    position: Annotated[int, Field(ge=0, le=MAX_STOPS), NO_FLAG] | None = Field(
+    position: Annotated[int, Field(ge=0, le=MAX_STOPS), WHOLE] | None = Field(
         None, description="Before which of the stops still ahead, from 0; left out: after all of them"
     )
 

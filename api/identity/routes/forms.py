@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from api.access import Role, Scope
-from api.http.numbers import NO_FLAG
+from api.http.numbers import WHOLE
 from api.http.times import Moment, Time
 from api.identity.model import PASSWORD_MAX, PASSWORD_MIN, Account, ApiKey, Change, Client, Rights, Status, User
 from api.identity.routes.given import Password, Text
@@ -78,7 +78,7 @@ class ProgramChange(_Form):
 class Rotation(_Form):
     """How long the secrets so far still work; 0 also voids the tokens they got. Left out: the deployment's setting."""
 
-    overlap_s: Annotated[int, Field(ge=0, le=90 * 86_400), NO_FLAG] | None = None
+    overlap_s: Annotated[int, Field(ge=0, le=90 * 86_400), WHOLE] | None = None
 
 
 class _AccountBody(BaseModel):
