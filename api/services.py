@@ -59,7 +59,7 @@ class Services:
     answers: Answers = field(default_factory=Answers)
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # async: else each request would wait for a thread
     services = request.app.state.services
     assert isinstance(services, Services)
     return services

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, LiteralString, Self
 from weakref import WeakValueDictionary
 
-from psycopg import AsyncConnection, AsyncCursor, OperationalError
+from psycopg import AsyncConnection, AsyncCursor, OperationalError, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -22,6 +22,9 @@ from core.tenancy import TenantId
 _PATIENCE_S = 10.0
 _SUSPECT_AFTER_S = 1.5
 _PROBE_S = 1.0
+_BEGIN = sql.SQL("BEGIN")
+# In one message, for a round trip more is half as much again for a short transaction.
+_BEGIN_AS = sql.SQL("BEGIN; SELECT set_config('app.tenant_id', {}, true)")
 
 Connection = AsyncConnection[DictRow]
 Params = Sequence[Any] | Mapping[str, Any] | None
@@ -77,9 +80,8 @@ class Database:
             max_size=pool_size,
             open=False,
             timeout=_PATIENCE_S,
-            kwargs={"row_factory": dict_row, "options": options, "application_name": "milkrun"},
-            # A cancelled request may hand back a connection in the middle of things; it is checked before reuse.
-            check=AsyncConnectionPool.check_connection,
+            # Autocommit: transactions are begun here, and not by the driver with a message of its own.
+            kwargs={"row_factory": dict_row, "options": options, "application_name": "milkrun", "autocommit": True},
         )
         self._url = url
         self._where = redact(url)
@@ -97,8 +99,7 @@ class Database:
     @asynccontextmanager
     async def tenant(self, tenant: TenantId) -> AsyncIterator[TenantTx]:
         """One transaction in which row level security shows `tenant` alone. Raises DatabaseUnavailable."""
-        async with self._turn(tenant), self._transaction() as conn:
-            await conn.execute("SELECT set_config('app.tenant_id', %s, true)", (tenant,))
+        async with self._turn(tenant), self._transaction(_BEGIN_AS.format(tenant)) as conn:
             yield TenantTx(conn, tenant)
 
     @asynccontextmanager
@@ -122,7 +123,7 @@ class Database:
         """One transaction without a tenant, for the ingest and operator logins; `reason` says why to a reader."""
         if not reason:
             raise ValueError("unscoped() needs a reason")
-        async with self._transaction() as conn:
+        async with self._transaction(_BEGIN) as conn:
             yield Tx(conn)
 
     async def listen(self, channel: LiteralString, wake: Callable[[], None]) -> None:
@@ -140,18 +141,37 @@ class Database:
             raise DatabaseUnavailable(f"{self._where} does not answer: {error}") from error
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
+    async def _transaction(self, begin: sql.SQL | sql.Composed) -> AsyncIterator[Connection]:
         try:
-            conn = await self._take()
-            self._held += 1
+            conn = await self._begun(begin)
             try:
-                async with conn, conn.transaction():
+                async with conn:  # commits, or rolls back what raised
                     yield conn
             finally:
                 self._held -= 1
                 await self._pool.putconn(conn)
         except (PoolTimeout, OperationalError) as error:
             raise DatabaseUnavailable(f"{self._where} does not answer: {error}") from error
+
+    async def _begun(self, begin: sql.SQL | sql.Composed) -> Connection:
+        """A connection on which `begin` was said. One that the server had ended loses nothing: the next is tried.
+
+        Raises PoolTimeout, OperationalError.
+        """
+        tries_left = self._pool.max_size
+        while True:
+            conn = await self._take()
+            self._held += 1
+            try:
+                await conn.execute(begin, prepare=False)
+            except BaseException as error:
+                self._held -= 1
+                await self._pool.putconn(conn)
+                tries_left -= 1
+                if not isinstance(error, OperationalError) or not conn.broken or tries_left < 0:
+                    raise
+            else:
+                return conn
 
     async def _take(self) -> Connection:
         """A connection of the pool. One that is busy is waited for; a server that is away soon is not.

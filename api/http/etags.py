@@ -18,21 +18,24 @@ def etag(version: int, also: str = "") -> str:
 
 
 class _Tagged:
-    def __init__(
-        self,
-        response: Response,
-        if_none_match: Annotated[
-            str | None, Header(description="ETags already known; one that still holds is answered with 304")
-        ] = None,
-    ) -> None:
+    def __init__(self, response: Response) -> None:
         self._response = response
-        del if_none_match  # Conditional looks at it, once the answer's ETag is known
 
     def __call__(self, version: int, *, also: str = "") -> None:
         self._response.headers["ETag"] = etag(version, also)
 
 
-Tagged = Annotated[_Tagged, Depends()]
+async def _tagged(
+    response: Response,
+    if_none_match: Annotated[
+        str | None, Header(description="ETags already known; one that still holds is answered with 304")
+    ] = None,
+) -> _Tagged:
+    del if_none_match  # Conditional looks at it, once the answer's ETag is known
+    return _Tagged(response)
+
+
+Tagged = Annotated[_Tagged, Depends(_tagged)]
 """In a GET: `tagged: Tagged`, then `tagged(row.version)`. The answer gets its ETag, and a known one becomes a 304."""
 
 
