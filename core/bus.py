@@ -100,37 +100,47 @@ class Bus:
     async def trim(self) -> None:
         """Drop what every group has acknowledged and note which streams are over their lag. Raises BusUnavailable."""
         try:
-            for stream in STREAMS:
-                for key in self.keys(stream):
-                    await self._trim_one(key)
+            needed = await self._needed([key for stream in STREAMS for key in self.keys(stream)])
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key, oldest in needed.items():
+                    if oldest is None:
+                        # Nobody listens yet: keep a short tail for whoever comes.
+                        pipe.xtrim(key, maxlen=min(_UNREAD_TAIL, self._settings.max_lag), approximate=False)
+                    else:
+                        pipe.xtrim(key, minid=oldest, approximate=False)
+                    pipe.xlen(key)
+                lengths = (await pipe.execute())[1::2]
         except (RedisError, OSError) as error:
             raise BusUnavailable(f"Redis does not answer: {error}") from error
+        self._full = {key for key, length in zip(needed, lengths, strict=True) if length > self._settings.max_lag}
 
-    async def _trim_one(self, key: str) -> None:
-        try:
-            groups = await self._redis.xinfo_groups(key)
-        except ResponseError:  # no such stream: nothing published, or flushed
-            self._full.discard(key)
-            return
-        if not groups:
-            # Nobody listens yet: keep a short tail for whoever comes.
-            await self._redis.xtrim(key, maxlen=min(_UNREAD_TAIL, self._settings.max_lag), approximate=False)
-            self._full.discard(key)
-            return
-        oldest = None
-        for group in groups:
-            needed = group["last-delivered-id"]
-            if group["pending"]:
-                # None: the last one was acknowledged since we asked.
-                needed = (await self._redis.xpending(key, group["name"]))["min"] or needed
-            if oldest is None or _order(needed) < _order(oldest):
-                oldest = needed
-        assert oldest is not None
-        await self._redis.xtrim(key, minid=oldest, approximate=False)
-        if await self._redis.xlen(key) > self._settings.max_lag:
-            self._full.add(key)
-        else:
-            self._full.discard(key)
+    async def _needed(self, keys: Sequence[str]) -> dict[str, bytes | None]:
+        """Of each stream that is there the oldest entry some group has not acknowledged; None: it has no group."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.xinfo_groups(key)
+            answers = await pipe.execute(raise_on_error=False)
+        # No such stream: nothing published, or flushed.
+        found = {
+            key: groups for key, groups in zip(keys, answers, strict=True) if not isinstance(groups, ResponseError)
+        }
+        for failure in found.values():
+            if isinstance(failure, Exception):
+                raise failure
+        held = [(key, group["name"]) for key, groups in found.items() for group in groups if group["pending"]]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key, group in held:
+                pipe.xpending(key, group)
+            pending = dict(zip(held, await pipe.execute(), strict=True))
+        needed: dict[str, bytes | None] = {}
+        for key, groups in found.items():
+            ids = []
+            for group in groups:
+                held_by = pending.get((key, group["name"]))
+                # No least one: the last was acknowledged since we asked.
+                ids.append((held_by and held_by["min"]) or group["last-delivered-id"])
+            needed[key] = min(ids, key=_order, default=None)
+        return needed
 
     async def join(self, key: str, group: str) -> None:
         """Make sure `group` reads `key`, from the oldest entry kept. Raises BusUnavailable."""
