@@ -5,7 +5,7 @@ import contextlib
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,6 +19,7 @@ from core.events import Event
 from core.settings import BusSettings
 
 type Handler = Callable[[Event, Delivery], Awaitable[None]]
+type BatchHandler = Callable[[Sequence[tuple[Event, Delivery]]], Awaitable[None]]
 
 HANDLED = Counter("milkrun_worker_handled_total", "Events handled", ["group", "event"])
 FAILED = Counter(
@@ -27,11 +28,18 @@ FAILED = Counter(
 GIVEN_UP = Counter("milkrun_worker_given_up_total", "Events that became dead letters", ["group"])
 SECONDS = Histogram("milkrun_worker_handle_seconds", "Time in a handler", ["group", "event"])
 
+_MOST = 50
+"""Entries read at once: one of a full batch has some 30 kB."""
+
 _log = structlog.get_logger()
 
 
 class Worker:
     """One consumer of `group`. `handlers` decides which streams it reads; events without a handler are acknowledged.
+
+    `batches` are handlers that take all that was read of a partition at once, in order, where it is of their event
+    alone: who falls behind catches up with one piece of work for many entries. When one raises, its entries come
+    again one by one.
 
     `on_lease` is told of each stream whose reading begins (True) or is over (False): in between nobody else reads it,
     but for a reader that was held up for longer than its lease.
@@ -48,10 +56,12 @@ class Worker:
         bus: Bus,
         database: Database,
         settings: BusSettings,
+        batches: Mapping[type[Event], BatchHandler] | None = None,
         on_lease: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._group = group
-        self._handlers = handlers
+        self._batches = batches or {}
+        self._handlers = {**handlers, **{event: _one_by_one(batch) for event, batch in self._batches.items()}}
         self._bus = bus
         self._database = database
         self._settings = settings
@@ -102,8 +112,36 @@ class Worker:
             # A lease is good for much longer than this; renewing it at each entry would cost more than reading them.
             renew_at = time.monotonic() + self._settings.reclaim_after_s / 5
             while time.monotonic() < renew_at:
-                for delivery in await self._bus.read(key, self._group, self._consumer, most=50, wait_ms=wait_ms):
-                    await self._deliver(delivery)
+                found = await self._bus.read(key, self._group, self._consumer, most=_MOST, wait_ms=wait_ms)
+                if not await self._together(key, found):
+                    for delivery in found:
+                        await self._deliver(delivery)
+
+    async def _together(self, key: str, found: Sequence[Delivery]) -> bool:
+        """Handle all of `found` as one; False when it is not to be, or went wrong: they are to be handled singly."""
+        if len(found) < 2:
+            return False
+        try:
+            decoded = [events.decode(delivery.body) for delivery in found]
+        except msgspec.DecodeError:
+            return False
+        (kind, *others) = {type(event) for event in decoded}
+        batch = self._batches.get(kind)
+        if others or batch is None:
+            return False
+        name = kind.__name__
+        try:
+            with SECONDS.labels(self._group, name).time():
+                await batch(list(zip(decoded, found, strict=True)))
+        except Exception as error:  # noqa: BLE001  one of them may be to blame; alone it is found out
+            FAILED.labels(self._group, name).inc()
+            _log.warning(
+                "worker.batch_failed", group=self._group, event_type=name, entries=len(found), error=repr(error)
+            )
+            return False
+        await self._bus.acknowledge(key, self._group, [delivery.id for delivery in found])
+        HANDLED.labels(self._group, name).inc(len(found))
+        return True
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
@@ -148,6 +186,13 @@ class Worker:
             await dead_letters.keep(tx, [letter])
         await self._bus.acknowledge(delivery.stream_key, self._group, [delivery.id])
         GIVEN_UP.labels(self._group).inc()
+
+
+def _one_by_one(batch: BatchHandler) -> Handler:
+    async def handle(event: Event, delivery: Delivery) -> None:
+        await batch([(event, delivery)])
+
+    return handle
 
 
 async def until_stopped(*work: Awaitable[None], before_cancel: Callable[[], Awaitable[None]] | None = None) -> None:

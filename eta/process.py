@@ -44,7 +44,8 @@ async def run(settings: Settings) -> None:
         plans = RecurringTrips(operator=everyone, trips=TripService(database=tenants, clock=utc_now), clock=utc_now)
         worker = Worker(
             group=GROUP,
-            handlers={**follower.handlers(), **announcer.handlers()},
+            handlers=announcer.handlers(),
+            batches=follower.batches(),
             bus=bus,
             database=everyone,
             settings=settings.bus,

@@ -1,6 +1,5 @@
 """One trip as its worker has it in memory: all of it follows from what is kept of it and from its fixes."""
 
-import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -13,11 +12,9 @@ from eta.engine.estimate import Estimate, Method
 from eta.engine.fleet import Fleet
 from eta.engine.track import Fix, Track
 from eta.live import model
-from eta.live.store import Kept, LatLon, Road
+from eta.live.store import Kept, Road
 from eta.routing.recalibrate import Recalibration
 from eta.trips.model import Seen, Trip, TripStop
-
-_FAR_FROM_SHAPE_M = 250.0
 
 
 @dataclass(eq=False, slots=True)
@@ -174,23 +171,6 @@ def follow(trip: Trip, kept: Kept, fleet: Fleet, partition: str, since: datetime
             state = engine.alert_states.get(n, AlertState())
             engine.alert_states[n] = replace(state, sent=state.sent | sent)
     return followed
-
-
-def fits(shape: tuple[LatLon, ...], track: Track) -> bool:
-    """Whether all stops of the trip lie at this road."""
-    plane = track.route.plane
-    points = [plane.xy(lat, lon) for lat, lon in shape]
-    limit = _FAR_FROM_SHAPE_M**2
-    return len(points) > 1 and all(
-        any(_square(x, y, a, b) <= limit for a, b in itertools.pairwise(points)) for x, y in track.route.stop_xy
-    )
-
-
-def _square(x: float, y: float, a: tuple[float, float], b: tuple[float, float]) -> float:
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    length = dx * dx + dy * dy
-    t = 0.0 if length == 0.0 else min(max(((x - a[0]) * dx + (y - a[1]) * dy) / length, 0.0), 1.0)
-    return float((x - a[0] - t * dx) ** 2 + (y - a[1] - t * dy) ** 2)
 
 
 def _packed(state: AlertState) -> list[object]:

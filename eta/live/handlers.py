@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -15,7 +16,7 @@ from core.db import Database, DatabaseUnavailable
 from core.errors import MilkrunError
 from core.events import ArrivalsEstimated, EstimatesMade, Event, Received, TelemetryReceived
 from core.settings import EtaSettings
-from core.worker import Handler
+from core.worker import BatchHandler
 from eta.engine.track import Fix
 from eta.live import announce, model, roads, store
 from eta.live.beside import Beside
@@ -44,7 +45,7 @@ _log = structlog.get_logger()
 
 
 class Follower:
-    """Handlers and `run`. A trip is followed by the process that holds its device's partition.
+    """`batches` for the worker, and `run`. A trip is followed by the process that holds its device's partition.
 
     Whatever fails in the middle of a trip, it is forgotten and worked out again: nothing in memory is the only copy.
     """
@@ -74,7 +75,7 @@ class Follower:
         self._drawing: set[asyncio.Task[None]] = set()
         FOLLOWED.set_function(lambda: len(self._following))
 
-    def handlers(self) -> Mapping[type[Event], Handler]:
+    def batches(self) -> Mapping[type[Event], BatchHandler]:
         return {TelemetryReceived: self.on_telemetry}
 
     def on_lease(self, key: str, _is_ours: bool) -> None:
@@ -85,29 +86,34 @@ class Follower:
 
     # --- fixes --------------------------------------------------------------------------------------------------------
 
-    async def on_telemetry(self, event: Event, delivery: Delivery) -> None:
-        """Take the fixes of a batch; tell the new arrival times of all trips they belong to."""
-        assert isinstance(event, TelemetryReceived)
-        now = self._clock()
+    async def on_telemetry(self, batch: Sequence[tuple[Event, Delivery]]) -> None:
+        """Take the fixes of one partition; tell the new arrival times of all trips they belong to, each once."""
+        now, key = self._clock(), batch[0][1].stream_key
         heard: dict[str, list[Received]] = {}
-        for received in event.samples:
-            pos = received.sample.pos
-            if pos is not None and (pos.acc is None or pos.acc <= MOST_ACC_M):
-                heard.setdefault(received.thing, []).append(received)
+        received_ms = []
+        for event, _ in batch:
+            assert isinstance(event, TelemetryReceived)
+            received_ms.append(event.received_ms)
+            for received in event.samples:
+                pos = received.sample.pos
+                if pos is not None and (pos.acc is None or pos.acc <= MOST_ACC_M):
+                    heard.setdefault(received.thing, []).append(received)
         told = []
-        async with self._locks[delivery.stream_key]:
+        async with self._locks[key]:
             for thing, fixes in heard.items():
                 chosen = self.watch.trip_of(thing, now)
                 if chosen is None and thing not in self._following:
                     continue
                 try:
-                    told += await self._hear(thing, chosen, fixes, delivery.stream_key)
+                    told += await self._hear(thing, chosen, fixes, key)
                 except BaseException:
                     self._forget(thing)
                     raise
-            await self._tell(delivery.stream_key, told)
+            await self._tell(key, told)
         if told:
-            DELAY.observe(max(0.0, self._clock().timestamp() - event.received_ms / 1000))
+            said_at = self._clock().timestamp()
+            for each in received_ms:
+                DELAY.observe(max(0.0, said_at - each / 1000))
 
     async def _hear(
         self, thing: str, chosen: Open | None, heard: Sequence[Received], partition: str
@@ -164,11 +170,11 @@ class Follower:
             if since is None:
                 return None
             kept = await store.kept(tx, trip, since)
+            if kept.road is None and (road := roads.own(trip, kept.shape)) is not None:
+                await store.save_road(tx, trip.id, road, self._clock())
+                kept = replace(kept, road=road)
             self._forget(thing)
             followed = follow(trip, kept, fleet, partition, since)
-            if (road := roads.own(followed, kept.shape)) is not None:
-                await store.save_road(tx, trip.id, road, self._clock())
-                followed.draw(road, self._clock().timestamp())
         WORKED_OUT.inc()
         self._following[thing] = followed
         return followed

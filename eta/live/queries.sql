@@ -22,25 +22,20 @@ WHERE tenant_id = %(tenant)s AND device_id = %(device)s AND ts >= %(since)s
   AND (%(until)s::timestamptz IS NULL OR ts <= %(until)s) AND (acc IS NULL OR acc <= %(acc_m)s)
 ORDER BY ts
 
--- name: estimate
-SELECT device_id, arrivals, alerts FROM trip_estimate WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
-
 -- name: newest
 SELECT device_id, made_at, fix_at, lat, lon, method, reason, is_on_route, progress_m, length_m, source, arrivals
 FROM trip_estimate WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
 
--- name: raised
-SELECT stop_id, kind FROM trip_alert WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
-
--- name: road
-SELECT stops, source, points, seconds, times FROM trip_road WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
-
--- name: shape
-SELECT shape FROM route WHERE tenant_id = %(tenant)s AND route_id = %(route)s AND shape IS NOT NULL
-
--- name: depots
-SELECT site_id FROM site
-WHERE tenant_id = %(tenant)s AND site_id = ANY(%(sites)s) AND kind IN ('depot', 'warehouse')
+-- name: kept
+SELECT e.device_id, e.alerts, r.stops, r.source, r.points, r.seconds, r.times,
+       (SELECT jsonb_agg(jsonb_build_array(a.stop_id, a.kind)) FROM trip_alert a
+        WHERE a.tenant_id = %(tenant)s AND a.trip_id = %(trip)s) AS raised,
+       (SELECT shape FROM route WHERE tenant_id = %(tenant)s AND route_id = %(route)s) AS shape,
+       (SELECT array_agg(site_id) FROM site
+        WHERE tenant_id = %(tenant)s AND site_id = ANY(%(sites)s) AND kind IN ('depot', 'warehouse')) AS depots
+FROM (SELECT) AS one
+LEFT JOIN trip_estimate e ON e.tenant_id = %(tenant)s AND e.trip_id = %(trip)s
+LEFT JOIN trip_road r ON r.tenant_id = %(tenant)s AND r.trip_id = %(trip)s
 
 -- name: save_estimates
 INSERT INTO trip_estimate (tenant_id, trip_id, device_id, made_at, fix_at, lat, lon, method, reason, is_on_route,

@@ -1,14 +1,18 @@
 """The road a trip is followed on: the tenant's own, else an engine's; and another one when the trip has left it."""
 
+import math
+from collections.abc import Sequence
 from itertools import accumulate, chain
 from typing import Protocol
 
-from eta.engine.geometry import METRES_PER_DEGREE
-from eta.live.followed import Followed, fits
+from eta.engine.geometry import METRES_PER_DEGREE, Line, Plane
+from eta.live import model
+from eta.live.followed import Followed
 from eta.live.store import LatLon, Road
 from eta.routing.model import Asker, Purpose, Snapshot
-from eta.trips.model import StopState, TripState
+from eta.trips.model import StopState, Trip, TripState, TripStop
 
+_FAR_FROM_SHAPE_M = 250.0
 _PAST_MPS = 10.0
 _OFF_STEP_M = 10.0
 
@@ -19,11 +23,23 @@ class Drawer(Protocol):
     async def snapshot(self, asker: Asker, points: list[LatLon], purpose: Purpose = ...) -> Snapshot: ...
 
 
-def own(followed: Followed, shape: tuple[LatLon, ...]) -> Road | None:
+def own(trip: Trip, shape: tuple[LatLon, ...]) -> Road | None:
     """The road the tenant gave with the route, if it leads past all stops of this trip."""
-    if followed.road is not None or not shape or not fits(shape, followed.track):
+    stops = model.to_drive(trip)
+    if len(shape) < 2 or not _leads_past(shape, stops):
         return None
-    return Road(_stops(followed), "route", shape, (), 1)
+    return Road(tuple(stop.id for stop in stops), "route", shape, (), 1)
+
+
+def _leads_past(shape: tuple[LatLon, ...], stops: Sequence[TripStop]) -> bool:
+    plane = Plane.around(stops[0].lat, stops[0].lon)
+    line = Line([plane.xy(lat, lon) for lat, lon in shape])
+    last = len(line.segments) - 1
+    return all(
+        min((off for off, _ in line.near(*plane.xy(stop.lat, stop.lon), 0, last)), default=math.inf)
+        <= _FAR_FROM_SHAPE_M
+        for stop in stops
+    )
 
 
 def is_due(followed: Followed, now: float, every_s: float) -> Purpose | None:

@@ -101,22 +101,17 @@ async def trip_before(tx: TenantTx, trip: Trip) -> datetime | None:
 
 async def kept(tx: TenantTx, trip: Trip, since: datetime, until: datetime | None = None) -> Kept:
     """All there is of a trip, its fixes from `since` on included."""
-    key = {"tenant": tx.tenant, "trip": trip.id}
     sites = sorted({stop.site for stop in trip.stops})
-    estimate = await tx.one(_SQL["estimate"], key)
-    road = await tx.one(_SQL["road"], key)
-    shape = None
-    if trip.route is not None:
-        shape = await tx.one(_SQL["shape"], {"tenant": tx.tenant, "route": trip.route})
-    depots = await tx.all(_SQL["depots"], {"tenant": tx.tenant, "sites": sites})
+    row = await tx.one(_SQL["kept"], {"tenant": tx.tenant, "trip": trip.id, "route": trip.route, "sites": sites})
+    assert row is not None
     return Kept(
         fixes=await fixes(tx, trip.device or "", since, until),
-        device=None if estimate is None else estimate["device_id"],
-        alerts={} if estimate is None else estimate["alerts"],
-        raised=[(row["stop_id"], row["kind"]) for row in await tx.all(_SQL["raised"], key)],
-        road=None if road is None else _road(road),
-        shape=() if shape is None else _points(shape["shape"]),
-        depots=frozenset(row["site_id"] for row in depots),
+        device=row["device_id"],
+        alerts=row["alerts"] or {},
+        raised=[(stop, kind) for stop, kind in row["raised"] or ()],
+        road=None if row["stops"] is None else _road(row),
+        shape=_points(row["shape"]),
+        depots=frozenset(row["depots"] or ()),
     )
 
 
@@ -154,7 +149,7 @@ async def newest(tx: TenantTx, trip: str) -> DictRow | None:
 
 async def last_said(tx: TenantTx, trip: str) -> dict[str, int]:
     """The arrival times said last, by stop, epoch ms."""
-    row = await tx.one(_SQL["estimate"], {"tenant": tx.tenant, "trip": trip})
+    row = await newest(tx, trip)
     return {} if row is None else {each["stop"]: each["eta"] for each in row["arrivals"]}
 
 

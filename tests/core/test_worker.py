@@ -29,9 +29,12 @@ def entry(n: int) -> Entry:
 class Running:
     """A worker at work, ended as a process is by cancelling it."""
 
-    def __init__(self, bus, database, settings, handler, group: str = "shadow") -> None:
-        handlers = {events.DeviceRegistered: handler}
-        self.worker = Worker(group=group, handlers=handlers, bus=bus, database=database, settings=settings)
+    def __init__(self, bus, database, settings, handler=None, group: str = "shadow", batch=None) -> None:
+        handlers = {} if handler is None else {events.DeviceRegistered: handler}
+        batches = {} if batch is None else {events.DeviceRegistered: batch}
+        self.worker = Worker(
+            group=group, handlers=handlers, batches=batches, bus=bus, database=database, settings=settings
+        )
 
     async def __aenter__(self) -> None:
         self.task = asyncio.create_task(self.worker.run())
@@ -115,6 +118,39 @@ async def test_after_the_limit_it_is_a_dead_letter_and_the_partition_goes_on(
     assert letters(database.owner) == [
         ("bus:shadow", "handler_failed", "DeviceRegistered: given up after 3 deliveries", entry(0).body)
     ]
+
+
+async def test_what_was_read_at_once_is_handled_at_once_in_order(bus, ingest_db, bus_settings, redis_url):
+    taken: list[list[str]] = []
+
+    async def batch(several) -> None:
+        taken.append([event.type for event, _ in several])
+
+    await bus.publish([entry(n) for n in range(60)])
+    async with Running(bus, ingest_db, bus_settings, batch=batch):
+        await until(lambda: sum(map(len, taken)) == 60)
+        await acknowledged(redis_url)
+    assert [name for each in taken for name in each] == [f"t{n}" for n in range(60)]
+    assert len(taken) == 2
+
+
+async def test_of_a_batch_that_fails_only_what_is_to_blame_becomes_a_dead_letter(
+    bus, ingest_db, bus_settings, database, redis_url
+):
+    alone: list[str] = []
+
+    async def batch(several) -> None:
+        names = [event.type for event, _ in several]
+        if "t1" in names:
+            raise RuntimeError("never")
+        alone.extend(names)
+
+    await bus.publish([entry(n) for n in range(4)])
+    async with Running(bus, ingest_db, bus_settings, batch=batch):
+        await until(lambda: "t3" in alone)
+        await acknowledged(redis_url)
+    assert alone == ["t0", "t2", "t3"]
+    assert [body for *_, body in letters(database.owner)] == [entry(1).body]
 
 
 async def test_what_is_no_event_is_a_dead_letter_at_once(bus, ingest_db, bus_settings, database):

@@ -143,7 +143,7 @@ class Morning:
         event = TelemetryReceived(partition=partition, received_ms=0, samples=samples)
         worker = by or self.follower
         await worker.watch.look()
-        await worker.on_telemetry(event, Delivery(self.bus.keys("telemetry")[partition], "1-1", b"", 1))
+        await worker.on_telemetry([(event, Delivery(self.bus.keys("telemetry")[partition], "1-1", b"", 1))])
 
     async def drive(self, fixes: Sequence[Fix], *, by: Follower | None = None, device: str = "truck-1") -> None:
         """One fix after the other."""
