@@ -10,8 +10,8 @@ from core.db import Database
 from core.mqtt.desk import Desk, DeskOptions
 from core.settings import Settings, ShadowSettings
 from core.worker import until_stopped
-from shadow.aws.client import IotData
 from shadow.aws.mirror import ShadowMirror
+from shadow.aws.mode import data_plane
 from shadow.handlers import ShadowClerk
 from shadow.service import ShadowService
 
@@ -41,7 +41,7 @@ async def _answer(settings: Settings, tenants: Database, everyone: Database) -> 
 
 async def _mirror(settings: Settings, everyone: Database) -> None:
     """Devices ask AWS IoT, and it is told here what changed."""
-    async with IotData(settings.shadow) as plane:
+    async with data_plane(settings.shadow) as plane:
         mirror = ShadowMirror(database=everyone, source=plane, settings=settings.shadow, clock=utc_now)
         desk = Desk(settings.mqtt, _options(settings.shadow, topics.shadow_news_filters()), mirror)
         await until_stopped(desk.run(), mirror.refresh(), before_cancel=_drain(desk))
