@@ -1,17 +1,13 @@
-import type { Map as MapLibre } from "maplibre-gl";
-import { useEffect, useMemo, useRef, useState } from "react";
-import { useTheme } from "../app/theme";
+import { lazy, Suspense, useCallback, useMemo } from "react";
 import type { TrackFix } from "../api/history";
 import { widen, type Bounds } from "../map/bounds";
-import { createMap } from "../map/createMap";
-import { styleOf } from "../map/style";
-import { ground, type Ground } from "../map/tiles";
-import { TrackOverlay } from "../map/trackOverlay";
+import { edged, type Paper } from "../map/paper";
 import { useLocale } from "../strings";
-import { Empty } from "../ui/states";
-import { stepsOf, type Moment } from "./track";
+import { Loading } from "../ui/states";
+import { stepsOf, type Moment, type Step } from "./track";
 
-const PADDING_PX = 48;
+const CanvasMap = lazy(() => import("../map/CanvasMap"));
+const MOVING_FROM_MPS = 1;
 
 interface Props {
   fixes: readonly TrackFix[];
@@ -19,68 +15,47 @@ interface Props {
   moment: Moment | null;
 }
 
+/** A day's track: what was driven until now strong, the rest faint, the vehicle on top. */
 export function TrackMap({ fixes, at, moment }: Props) {
   const { s } = useLocale();
-  const { isDark } = useTheme();
-  const theme: "light" | "dark" = isDark ? "dark" : "light";
-  const box = useRef<HTMLDivElement>(null);
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const [base, setBase] = useState<Ground | null>(null);
-  const [live, setLive] = useState<{ map: MapLibre; overlay: TrackOverlay } | null>(null);
-  const [hasFailed, setFailed] = useState(false);
   const steps = useMemo(() => stepsOf(fixes), [fixes]);
-
-  useEffect(() => {
-    let isGone = false;
-    void ground()
-      .catch((): Ground => ({ kind: "none" }))
-      .then((found) => !isGone && setBase(found));
-    return () => {
-      isGone = true;
-    };
-  }, []);
-
-  const start = useRef({ theme, fixes });
-  useEffect(() => {
-    if (base === null || box.current === null || canvas.current === null) return undefined;
-    let map: MapLibre;
-    try {
-      map = createMap(box.current, styleOf(base, start.current.theme), null);
-    } catch {
-      setFailed(true);
-      return undefined;
-    }
-    const overlay = new TrackOverlay(map, canvas.current);
-    map.fitBounds(boundsOf(start.current.fixes), { padding: PADDING_PX, maxZoom: 15, animate: false });
-    const draw = () => overlay.draw();
-    map.on("move", draw);
-    map.on("resize", draw);
-    setLive({ map, overlay });
-    return () => {
-      map.remove();
-      setLive(null);
-    };
-  }, [base]);
-
-  useEffect(() => {
-    if (live === null || base === null) return;
-    live.map.setStyle(styleOf(base, theme), { diff: true });
-    live.overlay.restyle();
-  }, [live, base, theme]);
-
-  useEffect(() => {
-    live?.map.getCanvas().setAttribute("aria-label", s.track.map);
-  }, [live, s]);
-
-  useEffect(() => live?.overlay.show(steps, at, moment), [live, steps, at, moment]);
-
-  if (hasFailed) return <Empty title={s.map.failed} hint={s.map.failedHint} icon="alert" />;
+  const bounds = useMemo(() => boundsOf(fixes), [fixes]);
+  const draw = useCallback((paper: Paper) => drawTrack(paper, steps, at, moment), [steps, at, moment]);
   return (
-    <div className="track-map">
-      <div ref={box} className="map" />
-      <canvas ref={canvas} className="map-layer" aria-hidden="true" />
-    </div>
+    <Suspense fallback={<Loading />}>
+      <CanvasMap label={s.track.map} bounds={bounds} view="day" draw={draw} />
+    </Suspense>
   );
+}
+
+function drawTrack(paper: Paper, steps: readonly Step[], at: number, moment: Moment | null): void {
+  const here = moment === null ? null : paper.place(moment.lat, moment.lon);
+  stroke(paper, steps, (step) => step.ts >= at, paper.inks.motions.offline, 2.5, null);
+  stroke(paper, steps, (step) => step.ts <= at, paper.inks.accent, 4, moment?.isKnown === true ? here : null);
+  if (moment === null || here === null) return;
+  const isMoving = moment.isKnown && (moment.speed ?? 0) >= MOVING_FROM_MPS;
+  paper.truck(...here, moment.isKnown ? (isMoving ? "moving" : "idle") : "stale", moment.heading ?? 0);
+}
+
+function stroke(
+  paper: Paper,
+  steps: readonly Step[],
+  isPart: (step: Step) => boolean,
+  color: string,
+  width: number,
+  end: [number, number] | null,
+): void {
+  const { pen, at } = paper;
+  pen.beginPath();
+  let isPenDown = false;
+  for (const step of steps) {
+    if (!isPart(step)) continue;
+    if (step.startsAnew || !isPenDown) pen.moveTo(...at(step));
+    else pen.lineTo(...at(step));
+    isPenDown = true;
+  }
+  if (end !== null && isPenDown) pen.lineTo(...end);
+  edged(paper, color, width);
 }
 
 function boundsOf(fixes: readonly TrackFix[]): Bounds {

@@ -1,16 +1,16 @@
 import type { Map as MapLibre } from "maplibre-gl";
 import { useEffect, useRef, useState } from "react";
-import { useTheme } from "../app/theme";
 import { useLocale } from "../strings";
 import { IconButton } from "../ui/Button";
 import { Empty } from "../ui/states";
+import { Attribution } from "./Attribution";
 import type { Bounds } from "./bounds";
-import { createMap } from "./createMap";
 import { paperOn, type Paper } from "./paper";
-import { styleOf } from "./style";
-import { ground, type Ground } from "./tiles";
+import { useGround } from "./useGround";
 
+/** Around what is shown; a low map gives less away. */
 const PADDING_PX = 48;
+const PADDING_SHARE = 0.09;
 const MOST_ZOOM = 15.5;
 
 interface Props {
@@ -28,87 +28,60 @@ interface Props {
 /** The ground with one canvas over it that a page draws on: stops, areas, a truck. */
 export default function CanvasMap({ label, bounds, view, draw, isAlive = false, onPick }: Props) {
   const { s } = useLocale();
-  const { isDark } = useTheme();
-  const theme: "light" | "dark" = isDark ? "dark" : "light";
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [base, setBase] = useState<Ground | null>(null);
-  const [live, setLive] = useState<{ map: MapLibre; paint: (isRestyled: boolean) => void } | null>(null);
-  const [hasFailed, setFailed] = useState(false);
-  const latest = useRef({ draw, bounds, onPick, theme });
+  const { map, ground, theme, hasFailed } = useGround(box);
+  const [paint, setPaint] = useState<((isRestyled: boolean) => void) | null>(null);
+  const latest = useRef({ draw, bounds, onPick });
   useEffect(() => {
-    latest.current = { draw, bounds, onPick, theme };
-  }, [draw, bounds, onPick, theme]);
+    latest.current = { draw, bounds, onPick };
+  }, [draw, bounds, onPick]);
 
   useEffect(() => {
-    let isGone = false;
-    void ground()
-      .catch((): Ground => ({ kind: "none" }))
-      .then((found) => !isGone && setBase(found));
-    return () => {
-      isGone = true;
-    };
-  }, []);
-
-  useEffect(() => {
-    if (base === null || box.current === null || canvas.current === null) return undefined;
-    let map: MapLibre;
-    try {
-      map = createMap(box.current, styleOf(base, latest.current.theme), null);
-    } catch {
-      setFailed(true);
-      return undefined;
-    }
+    if (map === null || canvas.current === null) return undefined;
     const paper = paperOn(canvas.current, map);
-    const paint = (isRestyled: boolean) => latest.current.draw(paper(isRestyled));
-    const onMove = () => paint(false);
-    map.on("move", onMove);
-    map.on("resize", () => paint(true));
+    const next = (isRestyled: boolean) => latest.current.draw(paper(isRestyled));
+    map.on("move", () => next(false));
+    map.on("resize", () => next(true));
     map.on("click", ({ lngLat }) => latest.current.onPick?.(lngLat.lat, lngLat.lng));
-    setLive({ map, paint });
-    return () => {
-      map.remove();
-      setLive(null);
-    };
-  }, [base]);
+    setPaint(() => next);
+    return () => setPaint(null);
+  }, [map]);
+
+  useEffect(() => paint?.(true), [paint, theme]);
 
   useEffect(() => {
-    if (live === null || base === null) return;
-    live.map.setStyle(styleOf(base, theme), { diff: true });
-    live.paint(true);
-  }, [live, base, theme]);
+    map?.getCanvas().setAttribute("aria-label", label);
+  }, [map, label]);
 
   useEffect(() => {
-    live?.map.getCanvas().setAttribute("aria-label", label);
-  }, [live, label]);
+    if (map !== null) fit(map, latest.current.bounds);
+  }, [map, view]);
+
+  useEffect(() => paint?.(false), [paint, draw]);
 
   useEffect(() => {
-    if (live !== null) fit(live.map, latest.current.bounds);
-  }, [live, view]);
-
-  useEffect(() => live?.paint(false), [live, draw]);
-
-  useEffect(() => {
-    if (live === null || !isAlive) return undefined;
+    if (paint === null || !isAlive) return undefined;
     let handle = 0;
     const tick = () => {
-      live.paint(false);
+      paint(false);
       handle = requestAnimationFrame(tick);
     };
     handle = requestAnimationFrame(tick);
     return () => cancelAnimationFrame(handle);
-  }, [live, isAlive]);
+  }, [paint, isAlive]);
 
   if (hasFailed) return <Empty title={s.map.failed} hint={s.map.failedHint} icon="alert" />;
   return (
     <div className="track-map">
       <div ref={box} className="map" />
       <canvas ref={canvas} className="map-layer" aria-hidden="true" />
-      {live !== null && (
+      <Attribution ground={ground} />
+      {map !== null && (
         <div className="map-controls" role="group" aria-label={s.map.controls}>
-          <IconButton icon="plus" label={s.map.zoomIn} onClick={() => live.map.zoomIn()} />
-          <IconButton icon="minus" label={s.map.zoomOut} onClick={() => live.map.zoomOut()} />
-          {bounds !== null && <IconButton icon="fit" label={s.map.fitAll} onClick={() => fit(live.map, bounds)} />}
+          <IconButton icon="plus" label={s.map.zoomIn} onClick={() => map.zoomIn()} />
+          <IconButton icon="minus" label={s.map.zoomOut} onClick={() => map.zoomOut()} />
+          {bounds !== null && <IconButton icon="fit" label={s.map.fitAll} onClick={() => fit(map, bounds)} />}
         </div>
       )}
     </div>
@@ -116,5 +89,8 @@ export default function CanvasMap({ label, bounds, view, draw, isAlive = false, 
 }
 
 function fit(map: MapLibre, bounds: Bounds | null): void {
-  if (bounds !== null) map.fitBounds(bounds, { padding: PADDING_PX, maxZoom: MOST_ZOOM, animate: false });
+  if (bounds === null) return;
+  const { clientWidth, clientHeight } = map.getContainer();
+  const padding = Math.min(PADDING_PX, Math.round(PADDING_SHARE * Math.min(clientWidth, clientHeight)));
+  map.fitBounds(bounds, { padding, maxZoom: MOST_ZOOM, animate: false });
 }

@@ -1,16 +1,16 @@
 import type { Map as MapLibre } from "maplibre-gl";
 import { useEffect, useRef, useState } from "react";
-import { useTheme } from "../app/theme";
 import { remember, remembered } from "../app/memory";
 import type { FleetStore } from "../fleet/store";
 import { useLocale } from "../strings";
 import { Empty } from "../ui/states";
-import { createMap, fleetBounds, roadBounds, unmercator, type Camera } from "./createMap";
+import { Attribution } from "./Attribution";
+import { fleetBounds, roadBounds, unmercator, type Camera } from "./createMap";
 import { MapControls } from "./MapControls";
 import { FleetOverlay } from "./overlay";
 import { keepPace, Pace } from "./pace";
-import { styleOf } from "./style";
-import { ground, type Ground } from "./tiles";
+import type { Ground } from "./tiles";
+import { useGround } from "./useGround";
 
 interface Props {
   fleet: FleetStore;
@@ -39,14 +39,11 @@ let lastCamera: Camera | null = null;
 /** The live map: ground by MapLibre, vehicles by the overlay, kept in step with the list through `selected`. */
 export default function FleetMap({ fleet, visible, selected, onSelect, isFollowing, onFollow }: Props) {
   const { s } = useLocale();
-  const { isDark } = useTheme();
-  const theme: "light" | "dark" = isDark ? "dark" : "light";
   const box = useRef<HTMLDivElement>(null);
   const markers = useRef<HTMLCanvasElement>(null);
   const trails = useRef<HTMLCanvasElement>(null);
-  const [live, setLive] = useState<{ map: MapLibre; overlay: FleetOverlay } | null>(null);
-  const [base, setBase] = useState<Ground | "failed" | null>(null);
-  const [hasFailed, setFailed] = useState(false);
+  const { map, ground, theme, isMissing, hasFailed } = useGround(box, lastCamera);
+  const [overlay, setOverlay] = useState<FleetOverlay | null>(null);
   const [hasTrails, setTrails] = useState(remembered("trails") !== "off");
   const [hasNames, setNames] = useState(remembered("names") === "on");
   const latest = useRef({ onSelect, onFollow });
@@ -54,71 +51,43 @@ export default function FleetMap({ fleet, visible, selected, onSelect, isFollowi
     latest.current = { onSelect, onFollow };
   }, [onSelect, onFollow]);
 
+  const start = useRef(ground);
   useEffect(() => {
-    let isGone = false;
-    ground().then(
-      (found) => !isGone && setBase(found),
-      () => !isGone && setBase("failed"),
-    );
-    return () => {
-      isGone = true;
-    };
-  }, []);
-
-  const startTheme = useRef<"light" | "dark">(theme);
-  const hasGround = base !== null;
-  const startBase = useRef<Ground>({ kind: "none" });
+    start.current = ground;
+  }, [ground]);
   useEffect(() => {
-    if (base !== null && base !== "failed") startBase.current = base;
-  }, [base]);
-  useEffect(() => {
-    const [container, above, below] = [box.current, markers.current, trails.current];
-    if (!hasGround || container === null || above === null || below === null) return undefined;
-    let map: MapLibre;
-    try {
-      map = createMap(container, styleOf(startBase.current, startTheme.current), lastCamera);
-    } catch {
-      setFailed(true);
-      return undefined;
-    }
-    const overlay = new FleetOverlay(map, fleet, { markers: above, trails: below }, isStill);
-    overlay.restyle();
+    const [above, below] = [markers.current, trails.current];
+    if (map === null || above === null || below === null) return undefined;
+    const next = new FleetOverlay(map, fleet, { markers: above, trails: below }, isStill);
     const pace = new Pace();
-    const stop = run(map, overlay, pace);
+    const stop = run(map, next, pace);
     const unpace = keepPace(map, pace);
-    const unlisten = listen(map, overlay, latest);
-    const unfit = lastCamera === null ? fitOnce(map, fleet, startBase.current) : () => undefined;
-    setLive({ map, overlay });
+    const unlisten = listen(map, next, latest);
+    const unfit = lastCamera === null ? fitOnce(map, fleet, start.current) : () => undefined;
+    setOverlay(next);
     return () => {
-      const center = map.getCenter();
-      lastCamera = { center: [center.lng, center.lat], zoom: map.getZoom() };
       unfit();
       unlisten();
       unpace();
       stop();
-      map.remove();
-      setLive(null);
+      setOverlay(null);
     };
-  }, [fleet, hasGround]);
+  }, [fleet, map]);
+
+  useEffect(() => overlay?.restyle(), [overlay, theme]);
 
   useEffect(() => {
-    if (live === null || base === null || base === "failed") return;
-    live.map.setStyle(styleOf(base, theme), { diff: true });
-    live.overlay.restyle();
-  }, [live, base, theme]);
+    if (overlay === null) return;
+    overlay.view = { visible, selected, hasTrails, hasNames };
+    overlay.changed();
+  }, [overlay, visible, selected, hasTrails, hasNames]);
 
   useEffect(() => {
-    if (live === null) return;
-    live.overlay.view = { visible, selected, hasTrails, hasNames };
-    live.overlay.changed();
-  }, [live, visible, selected, hasTrails, hasNames]);
+    map?.getCanvas().setAttribute("aria-label", s.map.label);
+  }, [map, s]);
 
-  useEffect(() => {
-    live?.map.getCanvas().setAttribute("aria-label", s.map.label);
-  }, [live, s]);
-
-  useReveal(live?.map ?? null, fleet, selected);
-  useFollow(live?.map ?? null, fleet, isFollowing ? selected : null);
+  useReveal(map, fleet, selected);
+  useFollow(map, fleet, isFollowing ? selected : null);
 
   if (hasFailed) return <Empty title={s.map.failed} hint={s.map.failedHint} icon="alert" />;
   return (
@@ -126,14 +95,12 @@ export default function FleetMap({ fleet, visible, selected, onSelect, isFollowi
       <div ref={box} className="map" />
       <canvas ref={trails} className="map-layer" aria-hidden="true" />
       <canvas ref={markers} className="map-layer" aria-hidden="true" />
-      {base === "failed" && <p className="map-note">{s.map.baseFailed}</p>}
-      {base !== null && base !== "failed" && "attribution" in base && base.attribution !== "" && (
-        <p className="map-attribution">{base.attribution}</p>
-      )}
-      {live !== null && (
+      {isMissing && <p className="map-note">{s.map.baseFailed}</p>}
+      <Attribution ground={ground} />
+      {map !== null && (
         <MapControls
-          map={live.map}
-          onFit={() => fit(live.map, fleet, startBase.current)}
+          map={map}
+          onFit={() => fit(map, fleet, ground)}
           hasTrails={hasTrails}
           onTrails={(on) => {
             remember("trails", on ? "on" : "off");
@@ -156,9 +123,11 @@ function run(map: MapLibre, overlay: FleetOverlay, pace: Pace): () => void {
   let drawnAt = 0;
   const draw = () => {
     drawnAt = performance.now();
-    overlay.frame(drawnAt, pace.isSlow);
+    overlay.frame(drawnAt, pace);
   };
   const tick = () => {
+    if (map.isMoving()) pace.frame(performance.now());
+    else pace.rest(performance.now());
     if (performance.now() - drawnAt > SAME_FRAME_MS) draw();
     handle = requestAnimationFrame(tick);
   };
@@ -188,9 +157,15 @@ function listen(
     }
   });
   map.on("mousemove", ({ point }) => {
+    if (map.isMoving()) return;
     canvas.style.cursor = overlay.hit(point.x, point.y) === null ? "" : "pointer";
   });
   map.on("dragstart", () => latest.current.onFollow(false));
+  map.on("moveend", () => {
+    const center = map.getCenter();
+    lastCamera = { center: [center.lng, center.lat], zoom: map.getZoom() };
+  });
+  map.on("resize", () => overlay.resize());
   const onPixels = () => overlay.restyle();
   window.addEventListener("resize", onPixels);
   return () => window.removeEventListener("resize", onPixels);

@@ -3,10 +3,11 @@ import type { FleetStore } from "../fleet/store";
 import { MOTIONS, motionOf, type Motion } from "../fleet/model";
 import { serverNow } from "../live/clock";
 import { clusters, type Cluster, type Spot } from "./cluster";
+import { carry, letGo, lieOf, type Lie } from "./lie";
+import type { Pace } from "./pace";
 import { CLUSTER_PX, paintCluster, paintName, paintRing } from "./paint";
 import { drawSprites, readInks, SPRITE_PX, type Inks } from "./sprites";
 
-const TILE_PX = 512;
 /** Zoomed out further than this, neighbours are drawn as one sign. */
 const CLUSTER_BELOW_ZOOM = 9.5;
 const REGROUP_EVERY_MS = 500;
@@ -17,8 +18,8 @@ const MOST_TRAILS_ON_THE_MOVE = 150;
 const NAMES_FROM_ZOOM = 11;
 const TOUCH_PX = 18;
 const SHORTEST_STEP_PX = 2;
-/** Where drawing is slow, a moving map takes what was drawn along for this long. */
-const CARRIED_MS = 120;
+/** Markers are drawn anew when one has moved by more than this: less, nobody sees. */
+const LEAST_STEP_PX = 0.25;
 
 export interface View {
   /** The vehicles that pass the filter; null = all. */
@@ -30,24 +31,23 @@ export interface View {
 
 export type Hit = { kind: "vehicle"; name: string } | { kind: "cluster"; cluster: Cluster };
 
-interface Screen {
+interface Screen extends Lie {
   width: number;
   height: number;
-  /** Screen x = map x * scale + left, y alike. */
-  scale: number;
-  left: number;
-  top: number;
 }
 
 /**
- * The vehicles on two canvases over the map: markers drawn in each frame from the fleet's glides, trails once a second.
- * The map itself is only drawn anew when it is moved; so five hundred moving trucks cost a few copies of small pictures.
+ * The vehicles on two canvases over the map: markers drawn from the fleet's glides in each frame in which one is seen to
+ * move, trails once a second. The map itself is only drawn anew when it is moved; so five hundred moving trucks cost a few
+ * copies of small pictures.
  */
 export class FleetOverlay {
   view: View = { visible: null, selected: null, hasTrails: true, hasNames: false };
   private inks: Inks;
   private sprites: Record<Motion, HTMLCanvasElement>;
   private ratio = 1;
+  /** Of the map pane, in CSS pixels: asking the page for it in each frame would lay it out in each frame. */
+  private size = { width: 0, height: 0 };
   private groups: Cluster[] = [];
   private spots: Spot[] = [];
   private groupedAt = Number.NEGATIVE_INFINITY;
@@ -57,9 +57,8 @@ export class FleetOverlay {
   private wasMoving = false;
   private drawnFor = "";
   private drawnAt = Number.NEGATIVE_INFINITY;
-  /** How the screen lay when the markers were drawn, and whether they are carried along since. */
+  /** How the screen lay when the markers were drawn. */
   private drawnOn: Screen | null = null;
-  private isCarried = false;
   private readonly names = new Map<string, HTMLCanvasElement>();
   private readonly map: MapLibre;
   private readonly fleet: FleetStore;
@@ -84,7 +83,21 @@ export class FleetOverlay {
     this.ratio = Math.min(2, window.devicePixelRatio);
     this.sprites = drawSprites(this.inks, this.ratio);
     this.names.clear();
+    this.resize();
     this.changed();
+  }
+
+  /** Take the size of the map pane anew. */
+  resize(): void {
+    const { clientWidth: width, clientHeight: height } = this.markers.canvas;
+    this.size = { width, height };
+    for (const { canvas } of [this.markers, this.trails]) {
+      const [w, h] = [Math.round(width * this.ratio), Math.round(height * this.ratio)];
+      if (canvas.width === w && canvas.height === h) continue;
+      canvas.width = w;
+      canvas.height = h;
+      this.changed();
+    }
   }
 
   /** Draw all of it in the next frame, even if nothing seems to have moved. */
@@ -93,14 +106,16 @@ export class FleetOverlay {
     this.drawnFor = "";
   }
 
-  /** Draw what is due at `at` (the page's clock in ms); `isSlow`: drawing takes long here. */
-  frame(at: number, isSlow: boolean): void {
+  /** Draw what is due at `at` (the page's clock in ms). */
+  frame(at: number, pace: Pace): void {
     const screen = this.screen();
-    if (isSlow && this.map.isMoving() && at - this.drawnAt < CARRIED_MS && this.drawnOn !== null) {
-      this.carry(this.drawnOn, screen);
+    const layers = [this.markers.canvas, this.trails.canvas];
+    const drawnOn = this.drawnOn;
+    if (pace.isSlow && this.map.isMoving() && at - this.drawnAt < pace.carriedMs && drawnOn !== null) {
+      for (const layer of layers) carry(layer, drawnOn, screen);
       return;
     }
-    this.letGo();
+    for (const layer of layers) letGo(layer);
     const camera = `${screen.scale} ${screen.left} ${screen.top} ${screen.width} ${screen.height}`;
     const isRegrouped = this.regroup(at);
     const isMoving = this.map.isMoving();
@@ -110,30 +125,13 @@ export class FleetOverlay {
       this.trailsFor = camera;
       this.wasMoving = isMoving;
     }
-    const hasMoved = this.glide(this.isStill() ? Number.POSITIVE_INFINITY : at);
+    const hasMoved = this.glide(this.isStill() ? Number.POSITIVE_INFINITY : at, screen);
     if (hasMoved || isRegrouped || camera !== this.drawnFor) {
       this.drawMarkers(screen);
       this.drawnFor = camera;
     }
     this.drawnAt = at;
     this.drawnOn = screen;
-  }
-
-  /** Move both canvases as the ground has moved since they were drawn: of a flat map that is exact. */
-  private carry(from: Screen, to: Screen): void {
-    const grown = to.scale / from.scale;
-    const moved = `translate(${to.left - from.left * grown}px, ${to.top - from.top * grown}px) scale(${grown})`;
-    for (const { canvas } of [this.markers, this.trails]) {
-      canvas.style.transformOrigin = "0 0";
-      canvas.style.transform = moved;
-    }
-    this.isCarried = true;
-  }
-
-  private letGo(): void {
-    if (!this.isCarried) return;
-    for (const { canvas } of [this.markers, this.trails]) canvas.style.transform = "";
-    this.isCarried = false;
   }
 
   /** What lies at a point of the map pane, in CSS pixels from its corner. */
@@ -153,18 +151,7 @@ export class FleetOverlay {
   }
 
   private screen(): Screen {
-    const { clientWidth: width, clientHeight: height } = this.markers.canvas;
-    for (const { canvas } of [this.markers, this.trails]) {
-      const [w, h] = [Math.round(width * this.ratio), Math.round(height * this.ratio)];
-      if (canvas.width !== w || canvas.height !== h) {
-        canvas.width = w;
-        canvas.height = h;
-        this.changed();
-      }
-    }
-    const scale = TILE_PX * 2 ** this.map.getZoom();
-    const corner = this.map.project([0, 0]);
-    return { width, height, scale, left: corner.x - scale / 2, top: corner.y - scale / 2 };
+    return { ...this.size, ...lieOf(this.map) };
   }
 
   /** Say anew which vehicles stand where and which are drawn as one; true when that was due. */
@@ -200,16 +187,20 @@ export class FleetOverlay {
     return { groups, alone: [...alone, ...spots.filter((spot) => spot.name === this.view.selected)] };
   }
 
-  private glide(at: number): boolean {
+  /** Move the markers to where they are at `at`, if on the screen one is seen to move. */
+  private glide(at: number, screen: Screen): boolean {
+    const least = LEAST_STEP_PX / screen.scale;
     let hasMoved = false;
     for (const spot of this.spots) {
       const glide = this.fleet.glides.get(spot.name);
-      if (glide === undefined) continue;
-      glide.show(at);
-      if (glide.x !== spot.x || glide.y !== spot.y) {
-        spot.x = glide.x;
-        spot.y = glide.y;
-        hasMoved = true;
+      glide?.show(at);
+      if (glide === undefined || hasMoved || !isOn(screen, spot)) continue;
+      hasMoved = Math.abs(glide.x - spot.x) > least || Math.abs(glide.y - spot.y) > least;
+    }
+    if (hasMoved) {
+      for (const spot of this.spots) {
+        const glide = this.fleet.glides.get(spot.name);
+        if (glide !== undefined) [spot.x, spot.y] = [glide.x, glide.y];
       }
     }
     return hasMoved;
@@ -225,9 +216,9 @@ export class FleetOverlay {
     const hasNames = this.view.hasNames && this.map.getZoom() >= NAMES_FROM_ZOOM;
     let names = 0;
     for (const spot of this.spots) {
+      if (!isOn(screen, spot)) continue;
       const x = spot.x * screen.scale + screen.left;
       const y = spot.y * screen.scale + screen.top;
-      if (x < -SPRITE_PX || y < -SPRITE_PX || x > screen.width + SPRITE_PX || y > screen.height + SPRITE_PX) continue;
       const isSelected = spot.name === this.view.selected;
       if (isSelected) paintRing(pen, x, y, this.ratio, this.inks);
       this.drawSprite(x, y, spot);
@@ -285,6 +276,12 @@ export class FleetOverlay {
     const glide = this.fleet.glides.get(name);
     if (glide !== undefined && lastX !== 0) pen.lineTo(glide.x * scale + left, glide.y * scale + top);
   }
+}
+
+/** Whether some of a marker is on the screen. */
+function isOn({ scale, left, top, width, height }: Screen, spot: Spot): boolean {
+  const [x, y] = [spot.x * scale + left, spot.y * scale + top];
+  return x >= -SPRITE_PX && y >= -SPRITE_PX && x <= width + SPRITE_PX && y <= height + SPRITE_PX;
 }
 
 function context(canvas: HTMLCanvasElement): CanvasRenderingContext2D {

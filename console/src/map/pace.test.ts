@@ -14,26 +14,37 @@ describe("the pace of a moving map", () => {
     expect(pace.isSlow).toBe(false);
     pace.frame(16 * 20 + 120);
     expect(pace.isSlow).toBe(false);
-    run(pace, 90, 20, 1000);
+    run(pace, 90, 6, 16 * 20 + 120);
     expect(pace.isSlow).toBe(true);
   });
 
-  it("stays slow while it is only as fast as it was made by drawing less, and is not when it is much faster", () => {
+  it("draws the ground less often for as long as that is not enough", () => {
     const pace = new Pace();
-    let at = run(pace, 90, 20);
-    at = run(pace, 25, 20, at);
-    expect(pace.isSlow).toBe(true);
-    run(pace, 8, 20, at);
-    expect(pace.isSlow).toBe(false);
+    let at = run(pace, 90, 6);
+    const first = pace.carriedMs;
+    at = run(pace, 25, 40, at);
+    expect(pace).toMatchObject({ isSlow: true, carriedMs: first });
+    at = run(pace, 50, 20, at);
+    const then = pace.carriedMs;
+    expect(then).toBeGreaterThan(first);
+    run(pace, 50, 200, at);
+    expect(pace.carriedMs).toBeLessThan(500);
   });
 
-  it("counts no pause of the hand", () => {
+  it("stays slow while it is only as fast as it was made by drawing less, and tries again after a minute", () => {
     const pace = new Pace();
-    let at = 0;
-    for (let drag = 0; drag < 10; drag += 1) {
-      at = run(pace, 16, 4, at) + 2000;
-      pace.rest();
-    }
+    const at = run(pace, 90, 6);
+    run(pace, 8, 200, at);
+    pace.rest(at + 2000);
+    expect(pace.isSlow).toBe(true);
+    pace.rest(at + 70_000);
+    expect(pace).toMatchObject({ isSlow: false, carriedMs: new Pace().carriedMs });
+  });
+
+  it("counts no time in which nobody looked, nor the frames of a map that stands", () => {
+    const pace = new Pace();
+    const at = run(pace, 5000, 10);
+    for (let frame = 1; frame <= 50; frame += 1) pace.rest(at + frame * 100);
     expect(pace.isSlow).toBe(false);
   });
 });

@@ -1,9 +1,9 @@
 import type { Map as MapLibre } from "maplibre-gl";
 import type { Motion } from "../fleet/model";
 import { mercator } from "../fleet/motion";
+import { lieOf } from "./lie";
 import { drawSprites, readInks, type Inks } from "./sprites";
 
-const TILE_PX = 512;
 const EQUATOR_M = 40_075_017;
 const PIN_FONT = "700 11px system-ui, sans-serif";
 
@@ -47,12 +47,8 @@ export function paperOn(canvas: HTMLCanvasElement, map: MapLibre): (isRestyled: 
     pen.clearRect(0, 0, w, h);
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.lineJoin = pen.lineCap = "round";
-    const scale = TILE_PX * 2 ** map.getZoom();
-    const corner = map.project([0, 0]);
-    const at = ({ x, y }: { x: number; y: number }): [number, number] => [
-      x * scale + corner.x - scale / 2,
-      y * scale + corner.y - scale / 2,
-    ];
+    const { scale, left, top } = lieOf(map);
+    const at = ({ x, y }: { x: number; y: number }): [number, number] => [x * scale + left, y * scale + top];
     return {
       pen,
       inks,
@@ -72,15 +68,8 @@ export function paperOn(canvas: HTMLCanvasElement, map: MapLibre): (isRestyled: 
   };
 }
 
-/** A line through places, with an edge that keeps it readable on any ground. */
-export function strokeLine({ pen, inks, place }: Paper, line: readonly Place[], color: string, width: number): void {
-  if (line.length < 2) return;
-  pen.beginPath();
-  line.forEach(({ lat, lon }, index) => {
-    const [x, y] = place(lat, lon);
-    if (index === 0) pen.moveTo(x, y);
-    else pen.lineTo(x, y);
-  });
+/** Strokes the path on the paper, with an edge that keeps it readable on any ground. */
+export function edged({ pen, inks }: Paper, color: string, width: number): void {
   pen.globalAlpha = 0.8;
   pen.strokeStyle = inks.outline;
   pen.lineWidth = width + 3;
@@ -89,6 +78,19 @@ export function strokeLine({ pen, inks, place }: Paper, line: readonly Place[], 
   pen.strokeStyle = color;
   pen.lineWidth = width;
   pen.stroke();
+}
+
+/** A line through places. */
+export function strokeLine(paper: Paper, line: readonly Place[], color: string, width: number): void {
+  if (line.length < 2) return;
+  const { pen, place } = paper;
+  pen.beginPath();
+  line.forEach(({ lat, lon }, index) => {
+    const [x, y] = place(lat, lon);
+    if (index === 0) pen.moveTo(x, y);
+    else pen.lineTo(x, y);
+  });
+  edged(paper, color, width);
 }
 
 /** The area of a site: its corners, else a circle around its middle. */

@@ -69,6 +69,11 @@ export function styleOf(ground: Ground, theme: "light" | "dark"): Style {
   return style;
 }
 
+/** What is seen where nothing is drawn; somebody else's style has its own. */
+export function groundColor(ground: Ground, theme: "light" | "dark"): string {
+  return ground.kind === "style" ? "" : PALETTES[theme].land;
+}
+
 function rasterLayers(theme: "light" | "dark"): LayerSpecification[] {
   const paint = theme === "dark" ? { "raster-brightness-max": 0.55, "raster-saturation": -0.6 } : { "raster-saturation": -0.35 };
   return [{ id: "tiles", type: "raster", source: "ground", paint }];
