@@ -52,21 +52,25 @@ def apns_refuses(status: int, reason: str, *, timestamp: int | None = None, **he
     return Answer(status, told, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
+def google_key(folder: Path, receiver: Receiver) -> Path:
+    """A service account's file, whose tokens the receiver gives too."""
+    file = folder / "service-account.json"
+    facts = {
+        "type": "service_account",
+        "project_id": "milkrun-test",
+        "private_key_id": "1",
+        "private_key": _RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        "client_email": "push@milkrun-test.iam.example",
+        "token_uri": f"{receiver.url}/token",
+    }
+    file.write_text(json.dumps(facts))
+    return file
+
+
 @asynccontextmanager
 async def fcm(world: World, folder: Path) -> AsyncIterator[tuple[Sender, Receiver]]:
     async with http1(fcm_takes) as receiver:
-        key = _RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-        file = folder / "service-account.json"
-        facts = {
-            "type": "service_account",
-            "project_id": "milkrun-test",
-            "private_key_id": "1",
-            "private_key": key,
-            "client_email": "push@milkrun-test.iam.example",
-            "token_uri": f"{receiver.url}/token",
-        }
-        file.write_text(json.dumps(facts))
-        channel = Fcm(file, clock=world.now, url=receiver.url)
+        channel = Fcm(google_key(folder, receiver), clock=world.now, url=receiver.url)
         yield sender(world, "fcm", channel, model.PUSH), receiver
         await channel.close()
 
