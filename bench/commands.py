@@ -1,13 +1,13 @@
 """Commands against their bars: from REST to SUCCEEDED visible, and a queue that outlives kill -9 of every process.
 
 Everything runs on this machine: trucks, broker, PostgreSQL, Redis and all services. A round trip begins before the POST
-and ends when a GET has shown SUCCEEDED. Trucks answer at once, and carry an id out once.
+and ends when the live channel has shown SUCCEEDED. Trucks answer at once, and carry an id out once.
 """
 
 import asyncio
 import contextlib
-import json
 import os
+import secrets
 import signal
 import time
 from collections import Counter
@@ -21,7 +21,8 @@ import psycopg
 import uvloop
 from rich.console import Console
 
-from bench.figures import machine
+from bench.figures import machine, spread
+from bench.http_client import HttpClient, Refused
 from bench.stack import Stack, running
 from cli.stack.state import StackFile
 from commands.drafting import Request
@@ -36,13 +37,14 @@ from core.tenancy import TenantId
 from sim.link import Credentials, Latencies
 
 _DEVICES = int(os.environ.get("BENCH_COMMANDS_DEVICES", "100"))
-_RATE = float(os.environ.get("BENCH_COMMANDS_RATE", "100"))
+_RATES = [float(rate) for rate in os.environ.get("BENCH_COMMANDS_RATES", "20,50,100").split(",") if rate]
 _SECONDS = float(os.environ.get("BENCH_COMMANDS_SECONDS", "20"))
 _RUNS = int(os.environ.get("BENCH_COMMANDS_RUNS", "3"))
 _QUEUED = int(os.environ.get("BENCH_COMMANDS_QUEUED", "10000"))
 _DRAIN_WITHIN_S = 600.0
 _SETTLE_S = 30.0
 _BETWEEN_KILLS_S = 5.0
+_SHARES = ((0.5, "p50"), (0.99, "p99"))
 _SERVICES = ("broker", "ingest", "shadow", "eta", "notify", "api", "provisioning")
 _KILLED = ("commands", "mosquitto", "redis", "postgres", *_SERVICES)
 _TENANT = TenantId("bench")
@@ -61,7 +63,6 @@ class Truck:
 
     stack: Stack
     credentials: Credentials
-    over: asyncio.Queue[str]
     done: list[str] = field(default_factory=list)
     seen: int = 0
     _known: set[str] = field(default_factory=set)
@@ -84,16 +85,12 @@ class Truck:
 
     async def _hold(self, connection: MqttConnection) -> None:
         thing = self.credentials.thing
-        await connection.subscribe([topics.command(thing, "+", rest) for rest in ("request/+", "response/accepted/+")])
+        await connection.subscribe([topics.command(thing, "+", "request/+")])
         await connection.lost
 
     def _hear(self, connection: MqttConnection, message: Message) -> None:
         connection.ack([message.packet_id])
-        levels = message.topic.decode().split("/")
-        execution, kind = levels[5], levels[6]
-        if kind == "response":
-            self.over.put_nowait(execution)
-            return
+        execution = message.topic.decode().split("/")[5]
         self.seen += 1
         if execution not in self._known:
             self._known.add(execution)
@@ -114,90 +111,145 @@ def main(console: Console) -> None:
 
 
 async def _measure(console: Console, stack: Stack, credentials: list[Credentials]) -> None:
-    over: asyncio.Queue[str] = asyncio.Queue()
-    trucks = [Truck(stack, each, over) for each in credentials]
-    async with _api(stack) as api:
-        made = await api.post("/v1/command-templates", json={"id": "bench", "expires_s": 3600, "timeout_s": 3600})
-        if made.status_code != 201:
-            raise SystemExit(f"no template: {made.text}")
+    trucks = [Truck(stack, each) for each in credentials]
+    api = await _api(stack)
+    await api.ask("POST", "/v1/command-templates", {"id": "bench", "expires_s": 3600, "timeout_s": 3600}, expected=201)
+    if _RATES:
         driving = [asyncio.create_task(truck.drive()) for truck in trucks]
         await _online(stack, len(trucks))
-        for _ in range(_RUNS):
-            await _round_trips(console, api, trucks, over)
+        for rate in _RATES:
+            rounds = [await _round_trips(console, stack, api, rate) for _ in range(_RUNS)]
+            told = (
+                f"{name} {spread([_quantile_ms(each, share) for each in rounds], ' ms')}" for share, name in _SHARES
+            )
+            console.print(f"round trip at {rate:,.0f}/s: {', '.join(told)}")
         for task in driving:
             task.cancel()
         await asyncio.gather(*driving, return_exceptions=True)
-    await _survive(console, stack, trucks)
+    api.close()
+    if _QUEUED:
+        await _survive(console, stack, trucks)
 
 
 # --- round trips ----------------------------------------------------------------------------------------------------
 
 
+class _Data(msgspec.Struct):
+    execution: str = ""
+    state: str = ""
+
+
+class _Event(msgspec.Struct):
+    data: _Data
+
+
+class _Frame(msgspec.Struct):
+    events: list[_Event] = []
+
+
+class _Sent(msgspec.Struct):
+    id: str
+    state: str
+
+
+_frame = msgspec.json.Decoder(_Frame).decode
+_sent = msgspec.json.Decoder(_Sent).decode
+
+
 @dataclass(slots=True)
 class Rounds:
-    """Commands on their way: `begun` has when each was sent, by id."""
+    """Commands on their way: `begun` has when each was sent, by id; `over` those shown before their POST's answer."""
 
-    api: httpx.AsyncClient
+    api: HttpClient
     begun: dict[str, float] = field(default_factory=dict)
-    answered: set[str] = field(default_factory=set)
+    over: dict[str, float] = field(default_factory=dict)
+    shown: list[str] = field(default_factory=list)
     took: Latencies = field(default_factory=Latencies)
+    answered: Latencies = field(default_factory=Latencies)
     waiting: set[asyncio.Task[None]] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
 
-    def send(self, truck: Truck) -> None:
-        self._go(asyncio.create_task(self._send(truck.credentials.thing.device)))
-
-    async def listen(self, over: asyncio.Queue[str]) -> None:
-        """Ask for each that a truck says is over, until cancelled."""
-        while True:
-            id_ = await over.get()
-            self.answered.add(id_)
-            if id_ in self.begun:
-                self._go(asyncio.create_task(self._show(id_)))
-
-    def _go(self, work: asyncio.Task[None]) -> None:
+    def send(self, device: str) -> None:
+        work = asyncio.create_task(self._send(device))
         self.waiting.add(work)
-        work.add_done_callback(self._done)
-
-    def _done(self, work: asyncio.Task[None]) -> None:
-        self.waiting.discard(work)
-        if not work.cancelled() and (error := work.exception()) is not None:
-            raise SystemExit(f"a command went wrong, figures would mean nothing: {error!r}")
+        work.add_done_callback(self.waiting.discard)
 
     async def _send(self, device: str) -> None:
         at = time.monotonic()
-        answer = await self.api.post("/v1/commands", json={"device": device, "template": "bench"})
-        answer.raise_for_status()
-        id_ = answer.json()["id"]
-        self.begun[id_] = at
-        if id_ in self.answered:  # the truck was faster than the answer to the POST
-            await self._show(id_)
+        # The token lets the POST be sent again should its connection break: it makes one command all the same.
+        body = {"device": device, "template": "bench", "token": secrets.token_hex(8)}
+        try:
+            id_ = _sent(await self.api.ask("POST", "/v1/commands", body, expected=201)).id
+        except (Refused, OSError) as error:
+            self.failures.append(str(error))
+            return
+        self.answered.note(time.monotonic() - at)
+        if (over_at := self.over.pop(id_, None)) is not None:
+            self._show(id_, over_at - at)
+        else:
+            self.begun[id_] = at
 
-    async def _show(self, id_: str) -> None:
-        state = (await self.api.get(f"/v1/commands/{id_}")).json()["state"]
-        if state != "SUCCEEDED":
-            raise ValueError(f"{id_} is {state} after its answer was accepted")
-        self.took.note(time.monotonic() - self.begun.pop(id_))
+    async def watch(self, stream: AsyncIterator[bytes]) -> None:
+        """The live channel `commands`, until it ends."""
+        async for data in stream:
+            now = time.monotonic()
+            for event in _frame(data).events:
+                if event.data.state == "SUCCEEDED":
+                    id_ = event.data.execution
+                    if (at := self.begun.pop(id_, None)) is not None:
+                        self._show(id_, now - at)
+                    else:
+                        self.over[id_] = now
+        self.failures.append("the live channel ended")
+
+    def _show(self, id_: str, took_s: float) -> None:
+        self.shown.append(id_)
+        self.took.note(took_s)
 
 
-async def _round_trips(console: Console, api: httpx.AsyncClient, trucks: list[Truck], over: asyncio.Queue[str]) -> None:
+async def _round_trips(console: Console, stack: Stack, api: HttpClient, rate: float) -> Rounds:
     """Commands at a rate, to the trucks by turns."""
     rounds = Rounds(api)
-    listening = asyncio.create_task(rounds.listen(over))
+    watching = asyncio.create_task(rounds.watch(api.events("/v1/stream?channel=commands")))
+    await asyncio.sleep(0.5)
+    before, own_s, again = stack.cpu_s(), time.process_time(), api.again
     start, sent = time.monotonic(), 0
-    while (now := time.monotonic()) - start < _SECONDS:
-        for _ in range(int((now - start) * _RATE) - sent):
-            rounds.send(trucks[sent % len(trucks)])
+    while (now := time.monotonic()) - start < _SECONDS and not rounds.failures:
+        for _ in range(int((now - start) * rate) - sent):
+            rounds.send(f"truck-{sent % _DEVICES + 1:05}")
             sent += 1
         await asyncio.sleep(0.002)
     end = time.monotonic() + _SETTLE_S
-    while (rounds.waiting or rounds.begun) and time.monotonic() < end:  # noqa: ASYNC110  a clock, too
+    while (rounds.waiting or rounds.begun) and time.monotonic() < end and not rounds.failures:  # noqa: ASYNC110  a clock
         await asyncio.sleep(0.05)
-    listening.cancel()
+    costs = {part: used - before.get(part, 0.0) for part, used in stack.cpu_s().items()}
+    costs["bench"] = time.process_time() - own_s
+    watching.cancel()
+    if rounds.failures:
+        raise SystemExit(f"{len(rounds.failures)} commands went wrong, the first: {rounds.failures[0]}")
     if rounds.waiting or rounds.begun:
-        raise SystemExit(f"{len(rounds.begun)} of {sent} commands were not shown as SUCCEEDED")
-    shares = ((0.5, "p50"), (0.99, "p99"))
-    told = ", ".join(f"{name} {1000 * (rounds.took.quantile_s(share) or 0.0):,.0f} ms" for share, name in shares)
-    console.print(f"REST to SUCCEEDED visible at {_RATE:,.0f}/s, {sent:,} commands: {told}")
+        raise SystemExit(
+            f"{sent} commands at {rate:,.0f}/s: {len(rounds.waiting)} POSTs unanswered and {len(rounds.begun)} commands"
+            f" not shown as SUCCEEDED {_SETTLE_S:.0f} s after the last"
+        )
+    for id_ in rounds.shown[:: max(1, sent // 50)]:  # what the channel said is what a GET shows
+        if (state := _sent(await api.ask("GET", f"/v1/commands/{id_}")).state) != "SUCCEEDED":
+            raise SystemExit(f"{id_} is {state} after the live channel said SUCCEEDED")
+    console.print(
+        f"REST to SUCCEEDED visible at {rate:,.0f}/s, {sent:,} commands: {_late(rounds.took)};"
+        f" POST answered: {_late(rounds.answered)}; {api.again - again} requests sent again"
+    )
+    told = ", ".join(f"{part} {1e3 * cost / sent:.2f}" for part, cost in sorted(costs.items(), key=lambda c: -c[1]))
+    console.print(f"  CPU a command, in ms: {told}; {1e3 * sum(costs.values()) / sent:.1f} in all")
+    return rounds
+
+
+def _late(latencies: Latencies) -> str:
+    return ", ".join(f"{name} {1000 * (latencies.quantile_s(share) or 0.0):,.0f} ms" for share, name in _SHARES)
+
+
+def _quantile_ms(rounds: Rounds, share: float) -> float:
+    return 1000 * (rounds.took.quantile_s(share) or 0.0)
 
 
 # --- the queue ------------------------------------------------------------------------------------------------------
@@ -287,18 +339,19 @@ async def _online(stack: Stack, count: int) -> None:
         await asyncio.sleep(0.2)
 
 
-@contextlib.asynccontextmanager
-async def _api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+async def _api(stack: Stack) -> HttpClient:
+    """As a tenant's own client, which is what sends commands."""
     told = msgspec.json.decode((stack.data / "stack.json").read_bytes(), type=StackFile)
     assert told.api_url is not None
     assert told.admin is not None
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
-    async with httpx.AsyncClient(base_url=told.api_url, timeout=30.0, limits=limits) as http:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": told.admin.client_id,
-            "client_secret": told.admin.client_secret,
-        }
-        token = json.loads((await http.post("/oauth/token", data=form)).text)["access_token"]
-        http.headers.update({"Authorization": f"Bearer {token}", "Milkrun-Tenant": str(_TENANT)})
-        yield http
+    async with httpx.AsyncClient(base_url=told.api_url, timeout=30.0) as http:
+
+        async def bearer(client_id: str, secret: str) -> dict[str, str]:
+            form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+            token = (await http.post("/oauth/token", data=form)).raise_for_status().json()["access_token"]
+            return {"Authorization": f"Bearer {token}"}
+
+        admin = await bearer(told.admin.client_id, told.admin.client_secret) | {"Milkrun-Tenant": str(_TENANT)}
+        form = {"name": "bench", "role": "tenant_admin"}
+        made = (await http.post("/v1/clients", json=form, headers=admin)).raise_for_status().json()
+        return HttpClient(told.api_url, await bearer(made["id"], made["client_secret"]))

@@ -85,15 +85,23 @@ class Draft:
 
 async def template_of(tx: TenantTx, id_: str) -> Template:
     """Raises TemplateNotFound."""
-    found = await store.template(tx, id_)
+    return _there(await store.template(tx, id_), id_)
+
+
+async def template_for(tx: TenantTx, id_: str, device: DeviceId) -> tuple[Template, str | None]:
+    """And the registry's word on the device. Raises TemplateNotFound."""
+    found, status = await store.template_for(tx, id_, device)
+    return _there(found, id_), status
+
+
+def _there(found: Template | None, id_: str) -> Template:
     if found is None:
         raise TemplateNotFound(f"there is no template {id_[:64]!r}")
     return found
 
 
-async def draft(tx: TenantTx, request: Request, sender: Actor, settings: CommandsSettings) -> Draft:
-    """Raises TemplateNotFound, TemplateDeprecated, InvalidParameters."""
-    template = await template_of(tx, request.template)
+def draft(template: Template, request: Request, sender: Actor, settings: CommandsSettings) -> Draft:
+    """Raises TemplateDeprecated, InvalidParameters."""
     if template.is_deprecated:
         raise TemplateDeprecated(f"template {template.id} is out of use")
     filled = template.fill(request.parameters)
@@ -116,10 +124,15 @@ async def require_targets(tx: TenantTx, devices: Collection[DeviceId]) -> None:
     """Raises TargetNotFound, TargetOutOfService."""
     found = await store.statuses(tx, devices)
     for device in devices:
-        if device not in found:
-            raise TargetNotFound(f"there is no device {Thing(tx.tenant, device)}")
-        if found[device] != "active":
-            raise TargetOutOfService(f"{device} is {found[device]}: only an active device is sent commands")
+        require_target(Thing(tx.tenant, device), found.get(device))
+
+
+def require_target(thing: Thing, status: str | None) -> None:
+    """Raises TargetNotFound, TargetOutOfService."""
+    if status is None:
+        raise TargetNotFound(f"there is no device {thing}")
+    if status != "active":
+        raise TargetOutOfService(f"{thing.device} is {status}: only an active device is sent commands")
 
 
 async def require_room(tx: TenantTx, devices: Collection[DeviceId], settings: CommandsSettings) -> None:

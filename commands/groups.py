@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from commands import model, store
-from commands.drafting import Draft, Request, Witness, draft, new_id, news, require_room, require_targets, reused
+from commands.drafting import (
+    Draft,
+    Request,
+    Witness,
+    draft,
+    new_id,
+    news,
+    require_room,
+    require_targets,
+    reused,
+    template_of,
+)
 from commands.errors import BatchNotFound, InvalidGroup
 from commands.model import Actor, Execution, State
 from commands.store import Batch
@@ -56,7 +67,7 @@ class GroupService:
         async with self._database.tenant(tenant) as tx:
             known = None if request.token is None else await store.batch_by_token(tx, request.token)
             if known is None:
-                drafted = await draft(tx, request, sender, self._settings)
+                drafted = draft(await template_of(tx, request.template), request, sender, self._settings)
                 devices = await self._targets(tx, group)
                 batch = Batch(
                     id=new_id("bat_", at),

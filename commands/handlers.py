@@ -65,9 +65,7 @@ class CommandClerk:
     async def settle(self, requests: Sequence[Message], *, is_backlog: bool) -> Settled:  # noqa: ARG002
         """An answer delivered again changes nothing, and is accepted again."""
         said = [each for message in requests if (each := _read(message)) is not None]
-        replies = await self._settle(said)
-        self._wake()
-        return Settled(replies)
+        return Settled(await self._settle(said))
 
     def told(self, receipts: Sequence[int]) -> None:
         """There are none: news goes by the relay."""
@@ -118,8 +116,10 @@ class CommandClerk:
                     payload = wire.accepted(after.id, each.answer.status, each.topic.format)
                     replies.append(each.reply("accepted", payload))
             await _save(tx, before, now_are)
-            await lanes.wake_lanes(tx, things, at)
+            has_more = await lanes.settle_lanes(tx, things, at)
             await dead_letters.keep(tx, [_letter(each, at.isoformat()) for each in said if each.failure is not None])
+        if has_more:
+            self._wake()
         for key, after in now_are.items():
             if after.ended_at and not before[key].ended_at and after.sent_at:
                 ROUND_TRIP.observe((after.ended_at - after.sent_at).total_seconds())

@@ -18,6 +18,10 @@ WHERE tenant_id = %(tenant)s AND template_id = %(id)s
 -- name: template
 SELECT * FROM command_template WHERE tenant_id = %(tenant)s AND template_id = %(id)s
 
+-- name: template_for
+SELECT t.*, (SELECT status FROM device d WHERE d.tenant_id = t.tenant_id AND d.device_id = %(device)s) AS device_status
+FROM command_template t WHERE tenant_id = %(tenant)s AND template_id = %(id)s
+
 -- name: lock_template
 SELECT * FROM command_template WHERE tenant_id = %(tenant)s AND template_id = %(id)s FOR UPDATE
 
@@ -39,12 +43,11 @@ ORDER BY device_id LIMIT %(limit)s
 SELECT device_id, status FROM device WHERE tenant_id = %(tenant)s AND device_id = ANY(%(devices)s)
 
 -- name: take_lanes
--- By the order of the key, so that two who take several wait for each other and do not embrace.
-INSERT INTO command_lane (tenant_id, device_id, due_at)
-SELECT %(tenant)s, d, %(at)s FROM unnest(%(devices)s::text[]) AS d ORDER BY d
-ON CONFLICT (tenant_id, device_id) DO UPDATE SET due_at = least(command_lane.due_at, excluded.due_at)
-
--- name: call
+-- By the order of the key, so that two who take several wait for each other and do not embrace. The commit calls.
+WITH taken AS (
+    INSERT INTO command_lane (tenant_id, device_id, due_at)
+    SELECT %(tenant)s, d, %(at)s FROM unnest(%(devices)s::text[]) AS d ORDER BY d
+    ON CONFLICT (tenant_id, device_id) DO UPDATE SET due_at = least(command_lane.due_at, excluded.due_at))
 SELECT pg_notify('milkrun_commands', '')
 
 -- name: lock_lanes

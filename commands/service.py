@@ -15,8 +15,9 @@ from commands.drafting import (
     facts,
     news,
     require_room,
-    require_targets,
+    require_target,
     reused,
+    template_for,
     template_of,
 )
 from commands.errors import CommandNotFound, TargetNotFound, TemplateExists, TemplateMoved, TemplateNotFound
@@ -107,8 +108,9 @@ class CommandService:
         async with self._database.tenant(thing.tenant) as tx:
             known = None if request.token is None else await store.by_token(tx, request.token)
             if known is None:
-                drafted = await draft(tx, request, sender, self._settings)
-                await require_targets(tx, [thing.device])
+                template, status = await template_for(tx, request.template, thing.device)
+                drafted = draft(template, request, sender, self._settings)
+                require_target(thing, status)
                 await store.take_lanes(tx, [thing.device], at)
                 await require_room(tx, [thing.device], self._settings)
                 execution = drafted.execution(thing, at, token=request.token, digest=digest)

@@ -1,11 +1,11 @@
 """Tables `command_template`, `command`, `command_batch` and `command_lane`."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from psycopg.rows import DictRow
 from psycopg.types.json import Json, Jsonb
 
@@ -16,6 +16,7 @@ from core.db import TenantTx, Tx
 from core.tenancy import DeviceId, TenantId, Thing, device_id, tenant_id
 
 _SQL = sql.load("commands")
+_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,12 @@ async def template(tx: TenantTx, id_: str, *, lock: bool = False) -> Template | 
     return None if row is None else _template(row)
 
 
+async def template_for(tx: TenantTx, id_: str, device: DeviceId) -> tuple[Template | None, str | None]:
+    """A template, and the registry's word on a device; None for what is not there."""
+    row = await tx.one(_SQL["template_for"], {"tenant": tx.tenant, "id": id_, "device": device})
+    return (None, None) if row is None else (_template(row), row["device_status"])
+
+
 async def templates(tx: TenantTx, *, deprecated: bool | None, after: str, limit: int) -> list[Template]:
     """By name."""
     params = {"tenant": tx.tenant, "deprecated": deprecated, "after": after, "limit": limit}
@@ -78,7 +85,6 @@ async def templates(tx: TenantTx, *, deprecated: bool | None, after: str, limit:
 async def take_lanes(tx: TenantTx, devices: Collection[DeviceId], at: datetime) -> None:
     """Hold these queues until the transaction ends, and have them looked at after it."""
     await tx.execute(_SQL["take_lanes"], {"tenant": tx.tenant, "devices": sorted(devices), "at": at})
-    await tx.execute(_SQL["call"])
 
 
 async def lock_lanes(tx: Tx, things: Collection[Thing]) -> None:
@@ -212,13 +218,7 @@ def thing_of(row: DictRow) -> Thing:
 
 
 def encode(rows: Sequence[Mapping[str, Any]]) -> str:
-    return json.dumps(rows, default=_plain)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    return _encode(rows).decode()
 
 
 def _row(each: Execution) -> dict[str, Any]:
@@ -230,9 +230,9 @@ def _row(each: Execution) -> dict[str, Any]:
         "batch_id": each.batch,
         "state": each.state.value,
         "ordering": each.terms.order,
-        "terms": asdict(each.terms),
-        "sender": asdict(each.sender),
-        "approver": None if each.approver is None else asdict(each.approver),
+        "terms": each.terms,
+        "sender": each.sender,
+        "approver": each.approver,
         "history": [[s.at, s.state.value, s.by, s.reason_code, s.reason] for s in each.history],
         "result": dict(each.result),
         **{name: getattr(each, name) for name in _PLAIN},

@@ -120,7 +120,7 @@ class Dispatcher:
             self._called.clear()
             pause_s = self._settings.look_every_s
             try:
-                if await self.look_once():
+                if await self.look_once() == self._settings.lanes_at_once:
                     continue
                 pause_s = await self._until_next(pause_s)
                 is_silent = False

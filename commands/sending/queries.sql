@@ -23,6 +23,17 @@ UPDATE command_lane l SET due_at = least(l.due_at, %(at)s)
 FROM unnest(%(tenants)s::text[], %(devices)s::text[]) AS k (tenant_id, device_id)
 WHERE l.tenant_id = k.tenant_id AND l.device_id = k.device_id
 
+-- name: settle_lanes
+-- By who holds them and has seen to one of their commands: where no other is left there is nothing to look at.
+UPDATE command_lane l
+SET due_at = CASE WHEN i.has_more THEN least(l.due_at, %(at)s) END, waits = l.waits AND i.has_more
+FROM (SELECT k.tenant_id, k.device_id,
+             EXISTS (SELECT FROM command c
+                     WHERE c.tenant_id = k.tenant_id AND c.device_id = k.device_id AND c.ended_at IS NULL) AS has_more
+      FROM unnest(%(tenants)s::text[], %(devices)s::text[]) AS k (tenant_id, device_id)) i
+WHERE l.tenant_id = i.tenant_id AND l.device_id = i.device_id
+RETURNING i.has_more
+
 -- name: wake_returned
 -- Queues that wait for their device, which has connected since they were looked at.
 UPDATE command_lane l SET due_at = least(l.due_at, %(at)s)

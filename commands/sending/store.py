@@ -48,6 +48,12 @@ async def wake_lanes(tx: Tx, things: Collection[Thing], at: datetime) -> None:
     await tx.execute(_SQL["wake_lanes"], {**keys(things), "at": at})
 
 
+async def settle_lanes(tx: Tx, things: Collection[Thing], at: datetime) -> bool:
+    """Have those lanes looked at that have open commands still; whether there are any. Only by who holds them."""
+    rows = await tx.all(_SQL["settle_lanes"], {**keys(things), "at": at})
+    return any(row["has_more"] for row in rows)
+
+
 async def wake_returned(tx: Tx, at: datetime) -> int:
     return (await tx.execute(_SQL["wake_returned"], {"at": at})).rowcount
 
