@@ -24,6 +24,13 @@ REFUSED = Counter("milkrun_bus_refused_total", "Publications refused, the stream
 _UNREAD_TAIL = 50
 """Entries kept for a group that may come, while nobody reads: an entry of a full batch has some 30 kB."""
 
+_LEASE = """
+local holder = redis.call("GET", KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return 1
+"""
+
 STREAMS = ("telemetry", "device", "outbound", "trip", "notice", "command")
 
 
@@ -156,15 +163,9 @@ class Bus:
         """Take or renew the right to read `key` for `group`. Raises BusUnavailable."""
         name = f"milkrun:lease:{group}:{key}"
         try:
-            if await self._redis.set(name, consumer, nx=True, px=int(ttl_s * 1000)):
-                return True
-            if await self._redis.get(name) == consumer.encode():
-                # Between the two calls the lease may pass on; both then read, which idempotent handlers bear.
-                await self._redis.pexpire(name, int(ttl_s * 1000))
-                return True
+            return bool(await self._redis.eval(_LEASE, 1, name, consumer, int(ttl_s * 1000)))
         except (RedisError, OSError) as error:
             raise BusUnavailable(f"Redis does not answer: {error}") from error
-        return False
 
     async def release(self, key: str, group: str, consumer: str) -> None:
         name = f"milkrun:lease:{group}:{key}"

@@ -44,6 +44,9 @@ LOOK = Histogram("milkrun_commands_look_seconds", "Time of one look at queues th
 _TIDY_EVERY_S = 15.0
 _FORGET_AT_ONCE = 1000
 _LONGEST_PAUSE_S = 5.0
+_TAKE_DOWN_AFTER_S = 0.03
+"""A device that answers within this has said more than the broker's confirmation, which then need not be written."""
+_TAKEN_DOWN_WITHIN_S = 1.0
 _log = structlog.get_logger()
 
 
@@ -90,6 +93,10 @@ class Dispatcher:
         self._settings = settings
         self._clock = clock
         self._called = asyncio.Event()
+        self._next_due: datetime | None = None
+        self._told: list[tuple[Execution, Outcome]] = []
+        self._told_at = 0.0
+        self._is_told, self._is_taken_down = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
         self._called.set()
@@ -99,6 +106,7 @@ class Dispatcher:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._listen())
             tasks.create_task(self._look_on())
+            tasks.create_task(self._take_down_on())
             tasks.create_task(self._every(self._settings.presence_every_s, self._find_returned))
             tasks.create_task(self._every(_TIDY_EVERY_S, self._tidy))
 
@@ -118,11 +126,14 @@ class Dispatcher:
         is_silent = False
         while True:
             self._called.clear()
+            if self._told and asyncio.get_running_loop().time() - self._told_at > _TAKEN_DOWN_WITHIN_S:
+                await self._is_taken_down.wait()  # else an outage would have it sent again
             pause_s = self._settings.look_every_s
             try:
                 if await self.look_once() == self._settings.lanes_at_once:
                     continue
-                pause_s = await self._until_next(pause_s)
+                if self._next_due is not None:
+                    pause_s = min(pause_s, max(0.005, (self._next_due - self._clock()).total_seconds()))
                 is_silent = False
             except DatabaseUnavailable as error:
                 if not is_silent:
@@ -130,12 +141,6 @@ class Dispatcher:
                 is_silent = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), pause_s)
-
-    async def _until_next(self, most_s: float) -> float:
-        async with self._unscoped() as tx:
-            due_at = await store.next_due(tx)
-        left_s = most_s if due_at is None else (due_at - self._clock()).total_seconds()
-        return min(most_s, max(0.005, left_s))
 
     async def _every(self, pause_s: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -151,9 +156,8 @@ class Dispatcher:
             now = self._clock()
             async with self._unscoped() as tx:
                 lanes = await store.due_lanes(tx, now, limit=self._settings.lanes_at_once)
-                if not lanes:
-                    return 0
-                plans = await self._plan(tx, lanes, now)
+                plans = await self._plan(tx, lanes, now) if lanes else {}
+                self._next_due = await store.next_due(tx)
             await self._send([each for plan in plans.values() for each in plan.send])
         return len(lanes)
 
@@ -220,30 +224,56 @@ class Dispatcher:
         for each, outcome in zip(sent, await self._wire.hand_over(messages), strict=True):
             outcomes[each.id] = outcome
             HANDED_OVER.labels(outcome.value).inc()
-        told = [each for each in wanted if outcomes[each.id] is not Outcome.UNKNOWN]
-        pause_s = 0.1
-        while told:
+        told = [(each, outcomes[each.id]) for each in wanted if outcomes[each.id] is not Outcome.UNKNOWN]
+        if told:
+            if not self._told:
+                self._told_at = asyncio.get_running_loop().time()
+            self._told += told
+            self._is_taken_down.clear()
+            self._is_told.set()
+
+    async def _take_down_on(self) -> None:
+        """Write down what was handed over, until cancelled; then what is left, once."""
+        try:
+            while True:
+                await self._is_told.wait()
+                await asyncio.sleep(_TAKE_DOWN_AFTER_S)
+                await self._take_down_all()
+        except asyncio.CancelledError:
+            with contextlib.suppress(DatabaseUnavailable):
+                await self._take_down(self._told)
+            raise
+
+    async def _take_down_all(self) -> None:
+        told, pause_s = list(self._told), 0.1
+        while True:
             try:
-                await self._take_down(told, outcomes)
+                await self._take_down(told)
             except DatabaseUnavailable as error:
                 _log.warning("commands.waiting", error=str(error), sent=len(told))
                 await asyncio.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             else:
-                return
+                break
+        self._told = self._told[len(told) :]
+        self._told_at = asyncio.get_running_loop().time()
+        if not self._told:
+            self._is_told.clear()
+            self._is_taken_down.set()
 
-    async def _take_down(self, told: Sequence[Execution], outcomes: Mapping[str, Outcome]) -> None:
-        now = self._clock()
+    async def _take_down(self, told: Sequence[tuple[Execution, Outcome]]) -> None:
+        if not told:
+            return
+        now, outcomes = self._clock(), {each.id: outcome for each, outcome in told}
         async with self._unscoped() as tx:
-            await executions.lock_lanes(tx, {each.thing for each in told})
-            found = await executions.by_ids(tx, [(each.thing.tenant, each.id) for each in told])
+            await executions.lock_lanes(tx, {each.thing for each, _ in told})
+            found = await executions.by_ids(tx, [(each.thing.tenant, each.id) for each, _ in told])
             before = {each.id: each for each in found.values()}
             changed = {}
-            for each in told:
+            for each, outcome in told:
                 now_is = before.get(each.id)
                 if now_is is None or not now_is.is_open or now_is.attempts != each.attempts:
                     continue  # answered, called back or sent again meanwhile
-                outcome = outcomes[each.id]
                 after = (
                     model.confirm(now_is, now)
                     if outcome is Outcome.TAKEN
@@ -255,6 +285,8 @@ class Dispatcher:
             missed = {e.thing: e.due_at for e in changed.values() if outcomes[e.id] is not Outcome.TAKEN}
             for thing, due_at in missed.items():
                 await store.wake_lanes(tx, [thing], due_at)
+        if missed:
+            self.wake()
         for each in changed.values():
             if each.state is State.SENT and each.attempts == 1:
                 due_at = each.approved_at or each.created_at
