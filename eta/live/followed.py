@@ -1,12 +1,12 @@
 """One trip as its worker has it in memory: all of it follows from what is kept of it and from its fixes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from core.events import ArrivalEstimate, ArrivalsEstimated
+from core.events import ArrivalEstimate, ArrivalsEstimated, Event, Received
 from eta.alerts import Alert, AlertState, Kind
 from eta.engine.estimate import Estimate, Method
 from eta.engine.fleet import Fleet
@@ -14,7 +14,8 @@ from eta.engine.track import Fix, Track
 from eta.live import model
 from eta.live.store import Kept, Road
 from eta.routing.recalibrate import Recalibration
-from eta.trips.model import Seen, Trip, TripStop
+from eta.trips import model as machine
+from eta.trips.model import Change, Trip, TripStop
 
 
 @dataclass(eq=False, slots=True)
@@ -65,14 +66,27 @@ class Followed:
         """Whether the fixes may say something of the stops that they did not before."""
         return self.is_revised or len(self.track.events) != self.noticed
 
-    def seen(self) -> dict[str, Seen]:
-        return model.seen(self.stops, self.track.visits)
-
     def begun_at(self) -> float | None:
         track = self.track
         stop, (x, y) = self.stops[0], track.route.stop_xy[0]
         was_there = math.dist(track.first_xy, (x, y)) <= stop.radius_m
         return model.begun_at(self.trip, track.visits, track.at, is_start=self.is_from_depot or was_there)
+
+    def as_seen(self, now: datetime) -> Callable[[Trip], Change]:
+        """The move of the trip, begun and its stops moved, that the fixes so far come to."""
+        began = self.begun_at() if len(self.track) else None
+        seen = model.seen(self.stops, self.track.visits)
+
+        def move(trip: Trip) -> Change:
+            news: list[Event] = []
+            if began is not None and (trip.started_at is None or model.at(began) < trip.started_at):
+                trip, news = machine.begin(trip, model.at(began))
+            if model.differs(trip, seen):
+                trip, told = machine.observe(trip, seen, now)
+                news = [*news, *told]
+            return trip, news
+
+        return move
 
     def say(self, now: float) -> ArrivalsEstimated:
         """The arrival times as of now, which never lies before the newest fix or what was said before."""
@@ -144,6 +158,13 @@ class Followed:
         self.fleet.add_route(trip.id, model.for_engine(self.stops), road.points, road.seconds, called=trip.route or "")
         self.fleet.redraw(trip.id, now)
         self.road, self.drawn_at, self.is_revised = road, now, True
+
+
+def fix_of(received: Received) -> Fix:
+    """Of a sample that has a position."""
+    pos = received.sample.pos
+    assert pos is not None
+    return Fix(received.sample.ts / 1000, pos.lat, pos.lon)
 
 
 def follow(trip: Trip, kept: Kept, fleet: Fleet, partition: str, since: datetime) -> Followed:

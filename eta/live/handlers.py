@@ -1,9 +1,9 @@
 """Follows the trips of the devices whose fixes come here: states, arrival times and alerts, fix by fix."""
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -16,12 +16,13 @@ from core.db import Database, DatabaseUnavailable
 from core.errors import MilkrunError
 from core.events import ArrivalsEstimated, EstimatesMade, Event, Received, TelemetryReceived
 from core.settings import EtaSettings
+from core.tenancy import TenantId
 from core.worker import BatchHandler
-from eta.engine.track import Fix
 from eta.live import announce, model, roads, store
 from eta.live.beside import Beside
-from eta.live.followed import Followed, follow
+from eta.live.followed import Followed, fix_of, follow
 from eta.live.known import Known
+from eta.live.recall import is_same_way, recalled
 from eta.live.roads import Drawer
 from eta.live.store import MOST_ACC_M, Open, Road
 from eta.live.watch import Watch
@@ -40,6 +41,11 @@ DELAY = Histogram(
     "From the commit of a batch of fixes to the estimates that follow from it",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
 )
+
+type Move = tuple[Followed, Callable[[Trip], Change]]
+
+_AT_ONCE = 50
+"""Trips worked out in one transaction: each may have tens of thousands of fixes."""
 
 _log = structlog.get_logger()
 
@@ -98,86 +104,74 @@ class Follower:
                 pos = received.sample.pos
                 if pos is not None and (pos.acc is None or pos.acc <= MOST_ACC_M):
                     heard.setdefault(received.thing, []).append(received)
-        told = []
         async with self._locks[key]:
-            for thing, fixes in heard.items():
-                chosen = self.watch.trip_of(thing, now)
-                if chosen is None and thing not in self._following:
-                    continue
-                try:
-                    told += await self._hear(thing, chosen, fixes, key)
-                except BaseException:
+            try:
+                await self._bring_up({thing: self.watch.trip_of(thing, now) for thing in heard}, key)
+                told = await self._hear({thing: fixes for thing, fixes in heard.items() if thing in self._following})
+            except BaseException:
+                for thing in heard:
                     self._forget(thing)
-                    raise
+                raise
             await self._tell(key, told)
         if told:
             said_at = self._clock().timestamp()
             for each in received_ms:
                 DELAY.observe(max(0.0, said_at - each / 1000))
 
-    async def _hear(
-        self, thing: str, chosen: Open | None, heard: Sequence[Received], partition: str
-    ) -> list[ArrivalsEstimated]:
-        followed = await self._followed(thing, chosen, partition)
-        if followed is None:
-            return []
-        fixes = []
-        newest_live = float("-inf")
-        for received in heard:
-            pos, at = received.sample.pos, received.sample.ts / 1000
-            assert pos is not None
-            fixes.append(Fix(at, pos.lat, pos.lon))
-            if received.live:
-                newest_live = max(newest_live, at)
-        followed.take(fixes)
-        moved = await self._move(thing, followed)
-        if moved is None or not len(moved.track):
-            return []
-        told = self._say(moved)
-        # An old fix moves nobody forward: only the newest one, live, is ground for an alert.
-        if newest_live >= moved.track.at:
-            await self._alert(moved)
-        self._draw_if_due(thing, moved)
-        if self._beside is not None:
-            self._beside.said(moved, told)
-        return [told]
+    async def _hear(self, heard: Mapping[str, Sequence[Received]]) -> list[ArrivalsEstimated]:
+        newest_live = {}
+        for thing, fixes in heard.items():
+            live = (received.sample.ts / 1000 for received in fixes if received.live)
+            newest_live[thing] = max(live, default=float("-inf"))
+            self._following[thing].take(fix_of(received) for received in fixes)
+        await self._move([self._following[thing] for thing in heard])
+        told = []
+        for thing, newest in newest_live.items():
+            followed = self._following[thing]
+            if not await self._goes_on(thing, followed) or not len(followed.track):
+                continue
+            told.append(self._say(followed))
+            # An old fix moves nobody forward: only the newest one, live, is ground for an alert.
+            if newest >= followed.track.at:
+                await self._alert(followed)
+            self._draw_if_due(thing, followed)
+            if self._beside is not None:
+                self._beside.said(followed, told[-1])
+        return told
 
-    async def _followed(self, thing: str, chosen: Open | None, partition: str) -> Followed | None:
-        """The device's trip, worked out if it is not in memory as it is kept."""
-        known = self._following.get(thing)
-        if known is not None and (chosen is None or chosen.trip != known.trip.id):
-            self._forget(thing)
-            known = None
-        if chosen is None:
-            return None
-        if known is not None and known.trip.version >= chosen.version and not known.is_stale:
-            return known
-        return await self._work_out(thing, chosen, partition)
-
-    async def _work_out(self, thing: str, chosen: Open, partition: str) -> Followed | None:
-        fleet = await self._known.of(chosen.tenant)
-        before = self._following.get(thing)
-        async with self._database.tenant(chosen.tenant) as tx:
-            trip = (await trips.load(tx, tx.tenant, [chosen.trip])).get(chosen.trip)
-            if trip is None or trip.is_over or f"{trip.tenant}:{trip.device}" != thing:
-                self._note(trip)
+    async def _bring_up(self, wanted: Mapping[str, Open | None], partition: str) -> None:
+        """Follow each device's trip as it is kept now."""
+        missing: dict[TenantId, dict[str, Open]] = {}
+        for thing, chosen in wanted.items():
+            known = self._following.get(thing)
+            if known is not None and (chosen is None or chosen.trip != known.trip.id):
                 self._forget(thing)
-                return None
-            if before is not None and _is_same_way(before.trip, trip):
-                before.trip, before.is_stale, before.is_revised = trip, False, True
-                return before
-            since = model.counts_since(trip, self._settings.lead_s, await store.trip_before(tx, trip))
-            if since is None:
-                return None
-            kept = await store.kept(tx, trip, since)
-            if kept.road is None and (road := roads.own(trip, kept.shape)) is not None:
-                await store.save_road(tx, trip.id, road, self._clock())
-                kept = replace(kept, road=road)
-            self._forget(thing)
-            followed = follow(trip, kept, fleet, partition, since)
-        WORKED_OUT.inc()
-        self._following[thing] = followed
-        return followed
+                known = None
+            if chosen is None or (known and known.trip.version >= chosen.version and not known.is_stale):
+                continue
+            missing.setdefault(chosen.tenant, {})[thing] = chosen
+        for tenant, things in missing.items():
+            for several in itertools.batched(things.items(), _AT_ONCE):
+                await self._work_out(tenant, dict(several), partition)
+
+    async def _work_out(self, tenant: TenantId, things: Mapping[str, Open], partition: str) -> None:
+        fleet = await self._known.of(tenant)
+        async with self._database.tenant(tenant) as tx:
+            found = await trips.load(tx, tenant, [chosen.trip for chosen in things.values()])
+            anew: dict[str, Trip] = {}
+            for thing, chosen in things.items():
+                trip, before = found.get(chosen.trip), self._following.get(thing)
+                if trip is None or trip.is_over or f"{trip.tenant}:{trip.device}" != thing:
+                    self._note(trip)
+                    self._forget(thing)
+                elif before is not None and is_same_way(before.trip, trip):
+                    before.trip, before.is_stale, before.is_revised = trip, False, True
+                else:
+                    self._forget(thing)
+                    anew[thing] = trip
+            for thing, span, kept in await recalled(tx, anew, self._settings.lead_s, self._clock()):
+                self._following[thing] = follow(span.trip, kept, fleet, partition, span.since)
+                WORKED_OUT.inc()
 
     def _forget(self, thing: str) -> None:
         followed = self._following.pop(thing, None)
@@ -195,48 +189,60 @@ class Follower:
 
     # --- states -------------------------------------------------------------------------------------------------------
 
-    async def _move(self, thing: str, followed: Followed) -> Followed | None:
-        """Begin the trip, move its stops, end it, as the fixes say. None: it is over, or somebody else's now."""
-        if not followed.has_moved() and followed.trip.state is not TripState.PLANNED:
-            return await self._end_if_due(thing, followed)
-        began, started = followed.begun_at() if len(followed.track) else None, followed.trip.started_at
-        if began is not None and (started is None or model.at(began) < started):
-            await self._change(followed, lambda trip: machine.begin(trip, model.at(began)))
-        if followed.trip.state is TripState.UNDER_WAY:
-            seen, now = followed.seen(), self._clock()
-            if model.differs(followed.trip, seen):
-                await self._change(followed, lambda trip: machine.observe(trip, seen, now))
-            followed.noticed, followed.is_revised = len(followed.track.events), False
-        return await self._end_if_due(thing, followed)
+    async def _move(self, several: Sequence[Followed]) -> None:
+        """Begin trips and move their stops as the fixes say."""
+        due: dict[TenantId, list[Move]] = {}
+        for followed in several:
+            if followed.has_moved() or followed.trip.state is TripState.PLANNED:
+                move = followed.as_seen(self._clock())
+                # Whether it would change anything is seen in memory: most fixes change nothing.
+                if move(followed.trip)[0] != followed.trip:
+                    due.setdefault(followed.trip.tenant, []).append((followed, move))
+        for tenant, moves in due.items():
+            await self._change(tenant, moves)
+        for followed in several:
+            if followed.trip.state is TripState.UNDER_WAY:
+                followed.noticed, followed.is_revised = len(followed.track.events), False
 
-    async def _end_if_due(self, thing: str, followed: Followed) -> Followed | None:
-        ended = model.ended_at(followed.trip, self._clock())
-        if ended is not None and await self._change(followed, lambda trip: _finish(trip, ended)):
-            await self._save([followed])
+    async def _goes_on(self, thing: str, followed: Followed) -> bool:
+        """End the trip if that is due; whether it is still one to follow."""
+        trip = followed.trip
+        ended = model.ended_at(trip, self._clock())
+        if ended is not None:
+            await self._change(trip.tenant, [(followed, lambda before: _finish(before, ended))])
+            if followed.trip.version != trip.version:
+                await self._save([followed])
         if followed.trip.is_over:
             self._forget(thing)
-            return None
-        return followed
+        return not followed.trip.is_over
 
-    async def _change(self, followed: Followed, move: Callable[[Trip], Change]) -> bool:
-        """Move the trip as it is kept now, with the news of it; whether anything changed."""
-        trip = followed.trip
+    async def _change(self, tenant: TenantId, moves: Sequence[Move]) -> None:
+        """Move the trips as they are kept now, with the news of it, in one transaction."""
+        changed, news = [], list[Event]()
         try:
-            async with self._database.tenant(trip.tenant) as tx:
-                before = (await trips.load(tx, tx.tenant, [trip.id], lock=True)).get(trip.id)
-                if before is None or before.device != trip.device:
-                    followed.is_stale = True
-                    return False
-                after, news = move(before)
-                await trips.save(tx, before, after)
+            async with self._database.tenant(tenant) as tx:
+                kept = await trips.load(tx, tenant, [followed.trip.id for followed, _ in moves], lock=True)
+                for followed, move in moves:
+                    before = kept.get(followed.trip.id)
+                    if before is None or before.device != followed.trip.device:
+                        followed.is_stale = True
+                        continue
+                    after, told = move(before)
+                    await trips.save(tx, before, after)
+                    changed.append((followed, before, after))
+                    news += told
                 await outbox.add(tx, news)
         except DeviceBusy as error:
-            _log.info("eta.device_busy", tenant=trip.tenant, trip=trip.id, error=str(error))
-            return False
-        followed.is_stale |= before.version != trip.version
-        followed.trip, followed.saved_at = after, 0.0
-        self._note(after)
-        return after.version != before.version
+            if len(moves) > 1:
+                for each in moves:
+                    await self._change(tenant, [each])
+            else:
+                _log.info("eta.device_busy", tenant=tenant, trip=moves[0][0].trip.id, error=str(error))
+            return
+        for followed, before, after in changed:
+            followed.is_stale |= before.version != followed.trip.version
+            followed.trip, followed.saved_at = after, 0.0
+            self._note(after)
 
     # --- arrival times ------------------------------------------------------------------------------------------------
 
@@ -347,8 +353,9 @@ class Follower:
             now, settings = self._clock(), self._settings
             chosen = self.watch.trip_of(thing, now)
             try:
-                current = await self._followed(thing, chosen, partition)
-                if current is None or await self._end_if_due(thing, current) is None:
+                await self._bring_up({thing: chosen}, partition)
+                current = self._following.get(thing)
+                if current is None or not await self._goes_on(thing, current):
                     continue
             except BaseException:
                 self._forget(thing)
@@ -382,17 +389,6 @@ def _finish(trip: Trip, at: datetime) -> Change:
         return machine.finish(trip, at)
     except MoveNotAllowed:  # a person has ended it already
         return trip, []
-
-
-def _is_same_way(before: Trip, after: Trip) -> bool:
-    """Whether a change left alone what the trip is worked out from."""
-    return (
-        before.device == after.device
-        and before.planned_start == after.planned_start
-        and (before.started_at == after.started_at or before.planned_start is not None)
-        and [(s.id, s.lat, s.lon, s.service_s) for s in model.to_drive(before)]
-        == [(s.id, s.lat, s.lon, s.service_s) for s in model.to_drive(after)]
-    )
 
 
 def _at(epoch_s: float) -> datetime:

@@ -12,7 +12,7 @@ from core.settings import EtaSettings
 from eta.engine.fleet import Fleet
 from eta.live import knowledge, model, store
 from eta.live.known import Known
-from eta.live.store import Ended, Kept
+from eta.live.store import Ended, Kept, Span
 from eta.trips import store as trips
 from eta.trips.model import Trip
 
@@ -79,7 +79,7 @@ class Learner:
         trip = (await trips.load(tx, tx.tenant, [trip_id]))[trip_id]
         since = model.counts_since(trip, self._settings.lead_s, None)
         assert since is not None
-        kept = await store.kept(tx, trip, since, trip.ended_at)
+        kept = (await store.kept(tx, [Span(trip, since, trip.ended_at)]))[trip.id]
         lesson, roads = b"", list[knowledge.LegRoad]()
         if len(kept.fixes) >= _LEAST_FIXES:
             # Seconds of work for a long trip, in which nothing else of this process may stand still.
@@ -101,7 +101,8 @@ def _worked_out(fleet: Fleet, trip: Trip, kept: Kept) -> tuple[bytes, list[knowl
     planned = None if trip.planned_start is None else trip.planned_start.timestamp()
     fleet.add_route(trip.id, model.for_engine(stops), points, seconds, called=trip.route or "")
     try:
-        track = fleet.begin(trip.id, trip.id, kept.fixes[0].at, planned).track
+        due_from = 1 if stops[0].site in kept.depots else 0
+        track = fleet.begin(trip.id, trip.id, kept.fixes[0].at, planned, due_from=due_from).track
         track.absorb(kept.fixes)
         lesson, roads = knowledge.drawn_from(fleet, trip.id, track, planned)
     finally:

@@ -9,33 +9,38 @@ WHERE state = 'under_way' OR (state = 'planned' AND planned_start BETWEEN %(sinc
 SELECT tenant_id, trip_id, device_id, state, planned_start, version, updated_at
 FROM trip WHERE updated_at > %(since)s
 
--- name: trip_before
-SELECT ended_at FROM trip
-WHERE tenant_id = %(tenant)s AND device_id = %(device)s AND trip_id <> %(trip)s AND started_at IS NOT NULL
-  AND ended_at IS NOT NULL AND (%(begins)s::timestamptz IS NULL OR started_at < %(begins)s)
-ORDER BY ended_at DESC LIMIT 1
+-- name: trips_before
+SELECT w.trip_id, max(t.ended_at) AS ended_at
+FROM unnest(%(trips)s::text[], %(devices)s::text[], %(begins)s::timestamptz[]) AS w (trip_id, device_id, begins)
+JOIN trip t ON t.tenant_id = %(tenant)s AND t.device_id = w.device_id AND t.trip_id <> w.trip_id
+WHERE t.started_at IS NOT NULL AND t.ended_at IS NOT NULL AND (w.begins IS NULL OR t.started_at < w.begins)
+GROUP BY w.trip_id
 
 -- name: fixes
-SELECT extract(epoch FROM ts)::float8 AS at, lat, lon
-FROM positions
-WHERE tenant_id = %(tenant)s AND device_id = %(device)s AND ts >= %(since)s
-  AND (%(until)s::timestamptz IS NULL OR ts <= %(until)s) AND (acc IS NULL OR acc <= %(acc_m)s)
-ORDER BY ts
+SELECT w.trip_id, extract(epoch FROM p.ts)::float8 AS at, p.lat, p.lon
+FROM unnest(%(trips)s::text[], %(devices)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[])
+     AS w (trip_id, device_id, since, until)
+JOIN positions p ON p.tenant_id = %(tenant)s AND p.device_id = w.device_id AND p.ts >= w.since
+                 AND p.ts <= coalesce(w.until, 'infinity')
+WHERE p.ts >= %(earliest)s AND (p.acc IS NULL OR p.acc <= %(acc_m)s)
+ORDER BY w.trip_id, p.ts
 
 -- name: newest
 SELECT device_id, made_at, fix_at, lat, lon, method, reason, is_on_route, progress_m, length_m, source, arrivals
 FROM trip_estimate WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
 
 -- name: kept
-SELECT e.device_id, e.alerts, r.stops, r.source, r.points, r.seconds, r.times,
+SELECT w.trip_id, e.device_id, e.alerts, r.stops, r.source, r.points, r.seconds, r.times, route.shape,
        (SELECT jsonb_agg(jsonb_build_array(a.stop_id, a.kind)) FROM trip_alert a
-        WHERE a.tenant_id = %(tenant)s AND a.trip_id = %(trip)s) AS raised,
-       (SELECT shape FROM route WHERE tenant_id = %(tenant)s AND route_id = %(route)s) AS shape,
-       (SELECT array_agg(site_id) FROM site
-        WHERE tenant_id = %(tenant)s AND site_id = ANY(%(sites)s) AND kind IN ('depot', 'warehouse')) AS depots
-FROM (SELECT) AS one
-LEFT JOIN trip_estimate e ON e.tenant_id = %(tenant)s AND e.trip_id = %(trip)s
-LEFT JOIN trip_road r ON r.tenant_id = %(tenant)s AND r.trip_id = %(trip)s
+        WHERE a.tenant_id = %(tenant)s AND a.trip_id = w.trip_id) AS raised
+FROM unnest(%(trips)s::text[], %(routes)s::text[]) AS w (trip_id, route_id)
+LEFT JOIN trip_estimate e ON e.tenant_id = %(tenant)s AND e.trip_id = w.trip_id
+LEFT JOIN trip_road r ON r.tenant_id = %(tenant)s AND r.trip_id = w.trip_id
+LEFT JOIN route ON route.tenant_id = %(tenant)s AND route.route_id = w.route_id
+
+-- name: depots
+SELECT site_id FROM site
+WHERE tenant_id = %(tenant)s AND site_id = ANY(%(sites)s) AND kind IN ('depot', 'warehouse')
 
 -- name: save_estimates
 INSERT INTO trip_estimate (tenant_id, trip_id, device_id, made_at, fix_at, lat, lon, method, reason, is_on_route,

@@ -46,6 +46,14 @@ class Road(NamedTuple):
     times: int
 
 
+class Span(NamedTuple):
+    """A trip, and from when to when its device's fixes are its own; `until` None: all that come."""
+
+    trip: Trip
+    since: datetime
+    until: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What is kept of a trip beside the trip itself."""
@@ -91,34 +99,56 @@ async def changed_trips(tx: Tx, since: datetime) -> list[Open]:
     return [_open(row) for row in await tx.all(_SQL["changed_trips"], {"since": since})]
 
 
-async def trip_before(tx: TenantTx, trip: Trip) -> datetime | None:
-    """When the trip before this one of the same device ended."""
-    begins = trip.started_at or trip.planned_start
-    params = {"tenant": tx.tenant, "device": trip.device, "trip": trip.id, "begins": begins}
-    row = await tx.one(_SQL["trip_before"], params)
-    return None if row is None else row["ended_at"]
+async def trips_before(tx: TenantTx, found: Sequence[Trip]) -> dict[str, datetime]:
+    """By trip, when the one before it of the same device ended; those that have none are left out."""
+    params = {
+        "tenant": tx.tenant,
+        "trips": [trip.id for trip in found],
+        "devices": [trip.device for trip in found],
+        "begins": [trip.started_at or trip.planned_start for trip in found],
+    }
+    return {row["trip_id"]: row["ended_at"] for row in await tx.all(_SQL["trips_before"], params)}
 
 
-async def kept(tx: TenantTx, trip: Trip, since: datetime, until: datetime | None = None) -> Kept:
-    """All there is of a trip, its fixes from `since` on included."""
-    sites = sorted({stop.site for stop in trip.stops})
-    row = await tx.one(_SQL["kept"], {"tenant": tx.tenant, "trip": trip.id, "route": trip.route, "sites": sites})
-    assert row is not None
-    return Kept(
-        fixes=await fixes(tx, trip.device or "", since, until),
-        device=row["device_id"],
-        alerts=row["alerts"] or {},
-        raised=[(stop, kind) for stop, kind in row["raised"] or ()],
-        road=None if row["stops"] is None else _road(row),
-        shape=_points(row["shape"]),
-        depots=frozenset(row["depots"] or ()),
-    )
+async def kept(tx: TenantTx, spans: Sequence[Span]) -> dict[str, Kept]:
+    """All there is of each trip by its id, the fixes of its span included."""
+    if not spans:
+        return {}
+    ids, routes = [span.trip.id for span in spans], [span.trip.route for span in spans]
+    sites = sorted({stop.site for span in spans for stop in span.trip.stops})
+    depots = {row["site_id"] for row in await tx.all(_SQL["depots"], {"tenant": tx.tenant, "sites": sites})}
+    rows = await tx.all(_SQL["kept"], {"tenant": tx.tenant, "trips": ids, "routes": routes})
+    found = {row["trip_id"]: row for row in rows}
+    heard = await _fixes(tx, spans)
+    return {
+        span.trip.id: Kept(
+            fixes=heard.get(span.trip.id, ()),
+            device=found[span.trip.id]["device_id"],
+            alerts=found[span.trip.id]["alerts"] or {},
+            raised=[(stop, kind) for stop, kind in found[span.trip.id]["raised"] or ()],
+            road=None if found[span.trip.id]["stops"] is None else _road(found[span.trip.id]),
+            shape=_points(found[span.trip.id]["shape"]),
+            depots=frozenset(depots),
+        )
+        for span in spans
+    }
 
 
-async def fixes(tx: TenantTx, device: str, since: datetime, until: datetime | None) -> list[Fix]:
-    """Where the device was, in order of time."""
-    params = {"tenant": tx.tenant, "device": device, "since": since, "until": until, "acc_m": MOST_ACC_M}
-    return [Fix(row["at"], row["lat"], row["lon"]) for row in await tx.all(_SQL["fixes"], params)]
+async def _fixes(tx: TenantTx, spans: Sequence[Span]) -> dict[str, list[Fix]]:
+    """By trip, where its device was, in order of time."""
+    params = {
+        "tenant": tx.tenant,
+        "trips": [span.trip.id for span in spans],
+        "devices": [span.trip.device for span in spans],
+        "since": [span.since for span in spans],
+        "until": [span.until for span in spans],
+        "earliest": min(span.since for span in spans),
+        "acc_m": MOST_ACC_M,
+    }
+    heard: dict[str, list[Fix]] = {}
+    for row in await tx.all(_SQL["fixes"], params):
+        heard.setdefault(row["trip_id"], []).append(Fix(row["at"], row["lat"], row["lon"]))
+    return heard
 
 
 async def save_estimates(tx: TenantTx, rows: Sequence[Mapping[str, object]]) -> None:
