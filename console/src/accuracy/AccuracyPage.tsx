@@ -2,18 +2,17 @@ import { useState } from "react";
 import { useAccuracy, type Accuracy } from "../api/accuracy";
 import { useRoutes } from "../api/routes";
 import { useMay } from "../app/session";
-import { dayName } from "../device/track";
-import { serverNow } from "../live/clock";
 import { useLocale, type Strings } from "../strings";
 import type { Format } from "../strings/format";
 import { TripTabs } from "../trips/TripTabs";
 import { dayWords } from "../trips/words";
 import { Select } from "../ui/Field";
+import { Figures } from "../ui/Figures";
 import { Forbidden } from "../ui/Forbidden";
 import { Empty, Loading, ProblemNote } from "../ui/states";
+import { Table, type Column } from "../ui/Table";
+import { RangeSelect, useRange } from "./range";
 
-const DAYS = { week: 7, month: 30, quarter: 90 } as const;
-type Range = keyof typeof DAYS;
 /** A mean of nothing is no number. */
 const NONE = "–";
 
@@ -24,11 +23,10 @@ export default function AccuracyPage() {
 /** How right the arrival times were that people were told, in numbers and in what they mean. */
 function Page() {
   const { s } = useLocale();
-  const [range, setRange] = useState<Range>("month");
+  const range = useRange();
   const [route, setRoute] = useState("");
   const routes = useRoutes();
-  const [now] = useState(serverNow);
-  const report = useAccuracy({ from: dayName(now, -DAYS[range]), to: dayName(now), route: route === "" ? null : route });
+  const report = useAccuracy({ from: range.from, to: range.to, route: route === "" ? null : route });
   return (
     <div className="page wide">
       <TripTabs here="accuracy" />
@@ -37,12 +35,7 @@ function Page() {
       </header>
       <p className="muted">{s.accuracy.lead}</p>
       <div className="toolbar">
-        <Select
-          label={s.accuracy.range}
-          value={range}
-          options={(Object.keys(DAYS) as Range[]).map((each) => [each, s.accuracy.ranges[each]] as const)}
-          onPick={(each) => setRange(each as Range)}
-        />
+        <RangeSelect range={range} />
         <Select
           label={s.trips.route}
           value={route}
@@ -76,14 +69,7 @@ function Report({ report }: { report: Accuracy }) {
   return (
     <>
       <p className="verdict">{s.accuracy.verdict(f.duration(report.mae_5_to_10_min_s * 1000))}</p>
-      <dl className="figures">
-        {figures.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Figures facts={figures} />
       <Horizons report={report} />
       <Days report={report} />
       <Alerts report={report} />
@@ -104,106 +90,53 @@ function Report({ report }: { report: Accuracy }) {
 
 function Horizons({ report }: { report: Accuracy }) {
   const { s, f } = useLocale();
-  return (
-    <div className="table-wrap">
-      <table aria-label={s.accuracy.horizon}>
-        <thead>
-          <tr>
-            <th scope="col">{s.accuracy.horizon}</th>
-            {[s.accuracy.predictions, s.accuracy.mae, s.accuracy.bias, s.accuracy.within, s.accuracy.coverage].map((head) => (
-              <th key={head} scope="col" className="number">
-                {head}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {report.horizons.map((row) => (
-            <tr key={row.minutes}>
-              <td>{s.accuracy.minutes(row.minutes.replace("-", "–"))}</td>
-              <td className="number">{f.integer(row.predictions)}</td>
-              <td className="number">{seconds(row.mae_s, f)}</td>
-              <td className="number">{biasWords(row.bias_s, s, f)}</td>
-              <td className="number">{percent(row.within_2_min_pct, f)}</td>
-              <td className="number">{percent(row.band_coverage_pct, f)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+  const columns: Column<Accuracy["horizons"][number]>[] = [
+    { head: s.accuracy.horizon, cell: (row) => s.accuracy.minutes(row.minutes.replace("-", "–")) },
+    { head: s.accuracy.predictions, cell: (row) => f.integer(row.predictions), className: "number" },
+    { head: s.accuracy.mae, cell: (row) => seconds(row.mae_s, f), className: "number" },
+    { head: s.accuracy.bias, cell: (row) => biasWords(row.bias_s, s, f), className: "number" },
+    { head: s.accuracy.within, cell: (row) => percent(row.within_2_min_pct, f), className: "number" },
+    { head: s.accuracy.coverage, cell: (row) => percent(row.band_coverage_pct, f), className: "number" },
+  ];
+  return <Table label={s.accuracy.horizon} columns={columns} keyOf={(row) => row.minutes} rows={report.horizons} />;
 }
 
 /** Day by day, so that a bad day is seen as one. */
 function Days({ report }: { report: Accuracy }) {
   const { s, f } = useLocale();
+  const columns: Column<Accuracy["days"][number]>[] = [
+    { head: s.trips.day, cell: (row) => dayWords(row.day, f) },
+    { head: s.accuracy.trips, cell: (row) => f.integer(row.trips), className: "number" },
+    { head: s.accuracy.arrivals, cell: (row) => f.integer(row.arrivals), className: "number" },
+    { head: s.accuracy.mae, cell: (row) => seconds(row.mae_5_to_10_min_s, f), className: "number" },
+    { head: s.accuracy.score, cell: (row) => f.number(row.benchmark_score, 1), className: "number" },
+    { head: s.accuracy.coverage, cell: (row) => percent(row.band_coverage_pct, f), className: "number" },
+  ];
   if (report.days.length < 2) return null;
   return (
     <details>
       <summary>{s.accuracy.byDay}</summary>
-      <div className="table-wrap">
-        <table aria-label={s.accuracy.byDay}>
-          <thead>
-            <tr>
-              <th scope="col">{s.trips.day}</th>
-              {[s.accuracy.trips, s.accuracy.arrivals, s.accuracy.mae, s.accuracy.score, s.accuracy.coverage].map((head) => (
-                <th key={head} scope="col" className="number">
-                  {head}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {[...report.days].reverse().map((row) => (
-              <tr key={row.day}>
-                <td>{dayWords(row.day, f)}</td>
-                <td className="number">{f.integer(row.trips)}</td>
-                <td className="number">{f.integer(row.arrivals)}</td>
-                <td className="number">{seconds(row.mae_5_to_10_min_s, f)}</td>
-                <td className="number">{f.number(row.benchmark_score, 1)}</td>
-                <td className="number">{percent(row.band_coverage_pct, f)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label={s.accuracy.byDay} columns={columns} keyOf={(row) => row.day} rows={[...report.days].reverse()} />
     </details>
   );
 }
 
 function Alerts({ report }: { report: Accuracy }) {
   const { s, f } = useLocale();
+  const columns: Column<Accuracy["alerts"][number]>[] = [
+    { head: s.accuracy.alertKind, cell: (row) => s.alerts.kinds[row.kind] ?? row.kind },
+    { head: s.accuracy.fired, cell: (row) => f.integer(row.fired), className: "number" },
+    { head: s.accuracy.alertError, cell: (row) => seconds(row.lead_mae_s, f), className: "number" },
+    { head: s.accuracy.onTime, cell: (row) => percent(row.on_time_pct, f), className: "number" },
+    { head: s.accuracy.late, cell: (row) => percent(row.late_pct, f), className: "number" },
+    { head: s.accuracy.missed, cell: (row) => percent(row.missed_pct, f), className: "number" },
+    { head: s.accuracy.repeated, cell: (row) => f.integer(row.repeated), className: "number" },
+  ];
   if (report.alerts.length === 0) return null;
   return (
     <section className="section">
       <h2>{s.accuracy.alerts}</h2>
-      <div className="table-wrap">
-        <table aria-label={s.accuracy.alerts}>
-          <thead>
-            <tr>
-              <th scope="col">{s.accuracy.alertKind}</th>
-              {[s.accuracy.fired, s.accuracy.alertError, s.accuracy.onTime, s.accuracy.late, s.accuracy.missed, s.accuracy.repeated].map((head) => (
-                <th key={head} scope="col" className="number">
-                  {head}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {report.alerts.map((row) => (
-              <tr key={row.kind}>
-                <td>{s.alerts.kinds[row.kind] ?? row.kind}</td>
-                <td className="number">{f.integer(row.fired)}</td>
-                <td className="number">{seconds(row.lead_mae_s, f)}</td>
-                <td className="number">{percent(row.on_time_pct, f)}</td>
-                <td className="number">{percent(row.late_pct, f)}</td>
-                <td className="number">{percent(row.missed_pct, f)}</td>
-                <td className="number">{f.integer(row.repeated)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label={s.accuracy.alerts} columns={columns} keyOf={(row) => row.kind} rows={report.alerts} />
       <p className="muted small">
         {s.accuracy.alertError}: {s.accuracy.alertErrorHint} {s.accuracy.late}: {s.accuracy.lateHint}
       </p>

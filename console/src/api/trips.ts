@@ -17,6 +17,9 @@ const LIST_EVERY_MS = 10_000;
 /** A page follows its trip's channel; this is for what a channel may leave out. */
 const PAGE_EVERY_MS = 60_000;
 
+/** What is expected of a stop; null: nothing. */
+type Expected = Required<Pick<Schemas["StopChange"], "service_s" | "quantity">>;
+
 const ms = (at: string | null) => (at === null ? null : Date.parse(at));
 
 function tripOf(body: TripBody): Trip {
@@ -49,6 +52,7 @@ function stopOf(body: StopBody): Stop {
     polygon: body.polygon,
     plannedAt: ms(body.planned_at),
     serviceS: body.service_s,
+    quantity: body.quantity,
     state: body.state,
     arrivedAt: ms(body.arrived_at),
     departedAt: ms(body.departed_at),
@@ -129,8 +133,10 @@ export function useTripChanges() {
     /** The stops ahead, each once, in their new order. */
     order: (trip: string, stops: string[], ifMatch: string | null) =>
       afresh(call("put", "/v1/trips/{trip}/stops/order", { path: { trip }, body: { stops }, ifMatch })),
-    addStop: (trip: string, site: string, service_s: number | null, ifMatch: string | null) =>
-      afresh(call("post", "/v1/trips/{trip}/stops", { path: { trip }, body: { site, service_s }, ifMatch })),
+    addStop: (trip: string, stop: { site: string } & Expected, ifMatch: string | null) =>
+      afresh(call("post", "/v1/trips/{trip}/stops", { path: { trip }, body: stop, ifMatch })),
+    changeStop: (trip: string, stop: string, expected: Expected, ifMatch: string | null) =>
+      afresh(call("patch", STOP, { path: { trip, stop }, body: expected, ifMatch })),
     skip: (trip: string, stop: string, ifMatch: string | null) =>
       afresh(call("patch", STOP, { path: { trip, stop }, body: { state: "skipped" }, ifMatch })),
     unskip: (trip: string, stop: string, ifMatch: string | null) =>

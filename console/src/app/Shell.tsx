@@ -18,6 +18,7 @@ const SitePage = lazy(() => import("../sites/SitePage"));
 const CommandsPage = lazy(() => import("../control/CommandsPage"));
 const AlertsPage = lazy(() => import("../alerts/AlertsPage"));
 const AccuracyPage = lazy(() => import("../accuracy/AccuracyPage"));
+const MapsPage = lazy(() => import("../accuracy/MapsPage"));
 const AccountPage = lazy(() => import("./AccountPage"));
 const AdminPage = lazy(() => import("../admin/AdminPage"));
 
@@ -40,6 +41,7 @@ export function Shell() {
               <Route path="/routes" component={RoutesPage} />
               <Route path="/routes/:route">{({ route }) => <RoutePage key={route} route={decodeURIComponent(route)} />}</Route>
               <Route path="/accuracy" component={AccuracyPage} />
+              <Route path="/maps" component={MapsPage} />
               <Route path="/sites" component={SitesPage} />
               <Route path="/sites/:site">{({ site }) => <SitePage key={site} site={decodeURIComponent(site)} />}</Route>
               <Route path="/commands/:tab?">{({ tab }) => <CommandsPage tab={tab} />}</Route>

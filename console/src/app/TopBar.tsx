@@ -30,7 +30,7 @@ export function TopBar() {
       <nav className="nav" aria-label={s.app.nav}>
         <NavLink href="/">{s.app.live}</NavLink>
         {mayTrips && (
-          <NavLink href="/trips" under={["/trips", "/routes", "/accuracy"]}>
+          <NavLink href="/trips" under={["/trips", "/routes", "/accuracy", "/maps"]}>
             {s.trips.nav}
           </NavLink>
         )}

@@ -1,43 +1,26 @@
-import { useMemo, useState } from "react";
-import { useSearchParams } from "wouter";
+import { useMemo } from "react";
 import type { Device } from "../api/devices";
 import { trackFile, useTrack, type TrackFix } from "../api/history";
 import { useLocale } from "../strings";
-import { Button, IconButton } from "../ui/Button";
+import { Button } from "../ui/Button";
+import { DayPicker, useDay } from "../ui/DayPicker";
+import { Figures } from "../ui/Figures";
 import { Icon } from "../ui/Icon";
 import { Empty, Loading, ProblemNote } from "../ui/states";
 import { Player } from "./Player";
-import { dayName, dayOf, summary } from "./track";
+import { dayName, summary } from "./track";
 
 /** One day of a vehicle on the map, with its time to play and to scrub. */
 export default function TrackView({ device }: { device: Device }) {
   const { s, f } = useLocale();
-  const [search, setSearch] = useSearchParams();
-  const [today] = useState(() => dayName(Date.now()));
-  const day = search.get("day") ?? today;
-  const { from, to } = dayOf(day);
+  const chosen = useDay();
+  const { day, from, to, choose } = chosen;
   const track = useTrack(device.id, from, to);
-  const choose = (next: string) =>
-    setSearch((now) => {
-      now.set("day", next);
-      return now;
-    });
   const lastDay = device.position === null ? null : dayName(Date.parse(device.position.ts));
   return (
     <>
       <div className="toolbar">
-        <IconButton icon="left" label={s.track.previousDay} onClick={() => choose(dayName(from, -1))} />
-        <div className="field">
-          <input
-            type="date"
-            aria-label={s.track.day}
-            value={day}
-            max={today}
-            onChange={(event) => event.target.value !== "" && choose(event.target.value)}
-          />
-        </div>
-        <IconButton icon="right" label={s.track.nextDay} disabled={day >= today} onClick={() => choose(dayName(from, 1))} />
-        {day !== today && <Button onClick={() => choose(today)}>{s.track.today}</Button>}
+        <DayPicker chosen={chosen} label={s.track.day} isPastOnly />
         <span className="muted small">{s.track.timesIn(f.zone)}</span>
         <Downloads device={device.id} from={from} to={to} />
       </div>
@@ -84,14 +67,7 @@ function Facts({ fixes, recorded }: { fixes: readonly TrackFix[]; recorded: numb
   ];
   return (
     <section>
-      <dl className="figures">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Figures facts={facts} />
       {fixes.length < recorded && <p className="muted small">{s.track.simplified(f.integer(fixes.length))}</p>}
     </section>
   );

@@ -3,6 +3,7 @@ import { useLocale } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { Select } from "../ui/Field";
 import { Icon } from "../ui/Icon";
+import { SearchField } from "../ui/SearchField";
 import { Empty, Loading } from "../ui/states";
 import { countMotions, isFiltered, labelsOf, NO_FILTER, type Filter } from "./filter";
 import { FleetList } from "./FleetList";
@@ -28,17 +29,13 @@ export function FleetPanel({ all, shown, isFilled, now, filter, onFilter, select
   return (
     <section className="fleet-panel" aria-label={s.fleet.title}>
       <div className="fleet-head">
-        <div className="search">
-          <Icon name="search" />
-          <input
-            ref={search}
-            type="search"
-            aria-label={s.fleet.search}
-            placeholder={`${s.fleet.searchHint}  ( / )`}
-            value={filter.text}
-            onChange={(event) => onFilter({ ...filter, text: event.target.value })}
-          />
-        </div>
+        <SearchField
+          ref={search}
+          label={s.fleet.search}
+          hint={`${s.fleet.searchHint}  ( / )`}
+          value={filter.text}
+          onText={(text) => onFilter({ ...filter, text })}
+        />
         <MotionChips all={all} now={now} filter={filter} onFilter={onFilter} />
         <Choices all={all} filter={filter} onFilter={onFilter} />
         <div className="fleet-count">

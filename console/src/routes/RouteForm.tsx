@@ -28,7 +28,7 @@ interface Row {
   /** Minutes as typed; "" = not said. */
   service: string;
   after: string;
-  quantity: number | null;
+  quantity: string;
 }
 
 /** A route to fill in: its stops in order, its weekdays, its start. */
@@ -50,7 +50,7 @@ export function RouteForm({ route, etag, onClose, onSaved }: Props) {
       starts_at: text("start"),
       ...(text("timezone") === null ? {} : { timezone: textOf(form, "timezone") }),
       device: text("truck"),
-      stops: rows.map(({ site, service, after, quantity }) => ({ site, service_s: seconds(service), after_s: seconds(after), quantity })),
+      stops: rows.map(({ site, service, after, quantity }) => ({ site, service_s: seconds(service), after_s: seconds(after), quantity: numberOf(quantity) })),
     };
     try {
       const saved = route === null ? await add(wanted) : await change(route.id, wanted, etag);
@@ -81,11 +81,15 @@ export function RouteForm({ route, etag, onClose, onSaved }: Props) {
 }
 
 function rowOf(stop: Route["stops"][number], row: number): Row {
-  return { row, site: stop.site, service: minutes(stop.service_s), after: minutes(stop.after_s), quantity: stop.quantity };
+  return { row, site: stop.site, service: minutes(stop.service_s), after: minutes(stop.after_s), quantity: stop.quantity === null ? "" : String(stop.quantity) };
 }
 
 function minutes(value: number | null): string {
   return value === null ? "" : String(Math.round((value / MINUTE_S) * 10) / 10);
+}
+
+function numberOf(value: string): number | null {
+  return value === "" ? null : Number(value);
 }
 
 function seconds(value: string): number | null {
@@ -106,32 +110,30 @@ function Stops({ rows, sites, onRows }: { rows: Row[]; sites: readonly Site[]; o
     next[to] = { ...one, after: other.after };
     onRows(next);
   };
+  const number = (row: Row, name: "after" | "service" | "quantity", label: string) => (
+    <input
+      type="number"
+      min={0}
+      step="any"
+      aria-label={label}
+      title={label}
+      placeholder={label}
+      value={row[name]}
+      onChange={(event) => set(row.row, { [name]: event.target.value })}
+    />
+  );
   return (
     <fieldset className="rows">
       <legend>{s.routes.stops}</legend>
+      {rows.length > 0 && <p className="muted small">{s.routes.quantityHint}</p>}
       {rows.length === 0 && <p className="muted">{s.routes.noStops}</p>}
       {rows.map((row, index) => (
         <div key={row.row} className="row-fields stop-fields" role="group" aria-label={`${index + 1}. ${nameOf(row)}`}>
           <span className="muted">{index + 1}</span>
           <Select label={s.trips.page.site} isLabelHidden value={row.site} options={options} onPick={(site) => set(row.row, { site })} />
-          <input
-            type="number"
-            min={0}
-            step="any"
-            aria-label={s.routes.afterMin}
-            placeholder={s.routes.afterMin}
-            value={row.after}
-            onChange={(event) => set(row.row, { after: event.target.value })}
-          />
-          <input
-            type="number"
-            min={0}
-            step="any"
-            aria-label={s.routes.serviceMin}
-            placeholder={s.routes.serviceMin}
-            value={row.service}
-            onChange={(event) => set(row.row, { service: event.target.value })}
-          />
+          {number(row, "after", s.routes.afterMin)}
+          {number(row, "service", s.routes.serviceMin)}
+          {number(row, "quantity", s.routes.quantity)}
           <IconButton icon="up" label={s.trips.stopMoves.up(nameOf(row))} disabled={index === 0} onClick={() => swap(index, index - 1)} />
           <IconButton icon="down" label={s.trips.stopMoves.down(nameOf(row))} disabled={index === rows.length - 1} onClick={() => swap(index, index + 1)} />
           <IconButton icon="close" label={s.routes.removeStop(nameOf(row))} onClick={() => onRows(rows.filter((each) => each !== row))} />
@@ -141,7 +143,7 @@ function Stops({ rows, sites, onRows }: { rows: Row[]; sites: readonly Site[]; o
         icon="plus"
         disabled={sites.length === 0}
         onClick={() =>
-          onRows([...rows, { row: Math.max(-1, ...rows.map((each) => each.row)) + 1, site: sites[0]?.id ?? "", service: "", after: "", quantity: null }])
+          onRows([...rows, { row: Math.max(-1, ...rows.map((each) => each.row)) + 1, site: sites[0]?.id ?? "", service: "", after: "", quantity: "" }])
         }
       >
         {s.routes.addStop}

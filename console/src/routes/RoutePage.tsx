@@ -112,7 +112,13 @@ function Facts({ route }: { route: Route }) {
       <div>
         <dt>{s.routes.start}</dt>
         <dd>
-          {route.starts_at ?? "–"} <span className="muted small">{route.timezone}</span>
+          {route.starts_at === null ? (
+            "–"
+          ) : (
+            <>
+              {route.starts_at} <span className="muted small">{route.timezone}</span>
+            </>
+          )}
         </dd>
       </div>
       <div>
@@ -126,6 +132,7 @@ function Facts({ route }: { route: Route }) {
 function Stops({ route, sites, isPending }: { route: Route; sites: ReadonlyMap<string, Site>; isPending: boolean }) {
   const { s, f } = useLocale();
   const minutes = (seconds: number | null) => (seconds === null ? "–" : f.duration(seconds * 1000));
+  const hasQuantity = route.stops.some((stop) => stop.quantity !== null);
   return (
     <div className="table-wrap">
       <table aria-label={s.routes.stops}>
@@ -137,6 +144,11 @@ function Stops({ route, sites, isPending }: { route: Route; sites: ReadonlyMap<s
             <th scope="col">{s.trips.page.site}</th>
             <th scope="col">{s.routes.afterStart}</th>
             <th scope="col">{s.trips.page.service}</th>
+            {hasQuantity && (
+              <th scope="col" className="number">
+                {s.routes.quantity}
+              </th>
+            )}
           </tr>
         </thead>
         <tbody>
@@ -148,6 +160,7 @@ function Stops({ route, sites, isPending }: { route: Route; sites: ReadonlyMap<s
               </td>
               <td>{minutes(stop.after_s)}</td>
               <td>{stop.service_s === null ? "–" : minutes(Math.round(stop.service_s / MINUTE_S) * MINUTE_S)}</td>
+              {hasQuantity && <td className="number">{stop.quantity === null ? "–" : f.number(stop.quantity)}</td>}
             </tr>
           ))}
         </tbody>

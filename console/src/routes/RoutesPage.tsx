@@ -2,14 +2,13 @@ import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import { useRoutes, type Route } from "../api/routes";
 import { useMay } from "../app/session";
-import { ImportDialog } from "../sites/ImportDialog";
 import { daysWords } from "../sites/model";
+import { Named, PlanHead } from "../sites/PlanHead";
 import { useLocale } from "../strings";
 import { TripTabs } from "../trips/TripTabs";
-import { Button } from "../ui/Button";
 import { DataTable, type Column } from "../ui/DataTable";
 import { Forbidden } from "../ui/Forbidden";
-import { Icon } from "../ui/Icon";
+import { SearchField } from "../ui/SearchField";
 import { RouteForm } from "./RouteForm";
 
 export default function RoutesPage() {
@@ -25,18 +24,10 @@ function Page() {
   const routes = useRoutes();
   const wanted = text.trim().toLowerCase();
   const found = (routes.data ?? []).filter(({ name, code }) => `${name} ${code ?? ""}`.toLowerCase().includes(wanted));
-  const [dialog, setDialog] = useState<"add" | "import" | null>(null);
   const columns: Column<Route>[] = [
     {
       head: s.routes.name,
-      cell: (route) => (
-        <>
-          <Link href={`/routes/${route.id}`} className="name">
-            {route.name}
-          </Link>
-          {route.code !== null && <p className="muted small">{route.code}</p>}
-        </>
-      ),
+      cell: (route) => <Named href={`/routes/${route.id}`} name={route.name} code={route.code} />,
     },
     { head: s.routes.stops, cell: (route) => f.integer(route.stops.length), className: "number" },
     { head: s.routes.weekdays, cell: (route) => <Weekdays route={route} /> },
@@ -49,25 +40,9 @@ function Page() {
   return (
     <div className="page wide">
       <TripTabs here="routes" />
-      <header className="page-head">
-        <h1>{s.routes.title}</h1>
-        <p className="muted">{s.routes.lead}</p>
-        {mayWrite && (
-          <div className="end">
-            <Button icon="upload" onClick={() => setDialog("import")}>
-              {s.routes.import}
-            </Button>
-            <Button kind="primary" icon="plus" onClick={() => setDialog("add")}>
-              {s.routes.add}
-            </Button>
-          </div>
-        )}
-      </header>
+      <PlanHead what="routes" mayWrite={mayWrite} form={(close) => <RouteForm route={null} etag={null} onClose={close} onSaved={(route) => go(`/routes/${route}`)} />} />
       <div className="toolbar">
-        <div className="search">
-          <Icon name="search" />
-          <input type="search" aria-label={s.routes.search} placeholder={s.routes.search} value={text} onChange={(event) => setText(event.target.value)} />
-        </div>
+        <SearchField label={s.routes.search} value={text} onText={setText} />
       </div>
       <DataTable
         label={s.routes.title}
@@ -77,8 +52,6 @@ function Page() {
         {...(wanted === "" ? { emptyHint: s.routes.emptyHint } : {})}
         pages={{ ...routes, items: found, hasNextPage: false, isFetchingNextPage: false, fetchNextPage: () => undefined }}
       />
-      {dialog === "add" && <RouteForm route={null} etag={null} onClose={() => setDialog(null)} onSaved={(route) => go(`/routes/${route}`)} />}
-      {dialog === "import" && <ImportDialog what="routes" onClose={() => setDialog(null)} />}
     </div>
   );
 }

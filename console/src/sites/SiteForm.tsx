@@ -1,17 +1,13 @@
-import { lazy, Suspense, useCallback, useMemo, useState } from "react";
+import { useState } from "react";
 import { invalid, problemOf } from "../api/problem";
 import { useSiteChanges, type NewSite, type Site } from "../api/sites";
-import type { Bounds } from "../map/bounds";
-import { fillArea, type Paper } from "../map/paper";
 import { useLocale } from "../strings";
 import { Button, IconButton } from "../ui/Button";
 import { Field, Select } from "../ui/Field";
 import { FormDialog, textOf } from "../ui/FormDialog";
-import { Loading } from "../ui/states";
-import { DAYS, KINDS, placeOf, type Day, type Kind, type Window } from "./model";
+import { cornerLine, cornersOf, DAYS, KINDS, LEAST_CORNERS, placeOf, type Day, type Kind, type Window } from "./model";
+import { PlaceMap } from "./PlaceMap";
 
-const CanvasMap = lazy(() => import("../map/CanvasMap"));
-const AROUND_DEG = 0.004;
 const USUAL_RADIUS_M = 50;
 
 interface Props {
@@ -29,19 +25,22 @@ interface Contact {
   phone: string;
 }
 
-/** A site to fill in: its place is typed, or picked on the map. */
+/** A site to fill in: its place and the corners of its area are typed, or picked on the map. */
 export function SiteForm({ site, etag, onClose, onSaved }: Props) {
   const { s } = useLocale();
   const { add, change } = useSiteChanges();
   const [lat, setLat] = useState(site === null ? "" : String(site.lat));
   const [lon, setLon] = useState(site === null ? "" : String(site.lon));
   const [radius, setRadius] = useState(String(site?.radius_m ?? USUAL_RADIUS_M));
+  const [corners, setCorners] = useState(() => (site?.polygon ?? []).map(cornerLine).join("\n"));
   const windows = useRows<Window>((site?.windows ?? []).map(({ days, from, to }) => ({ days: [...days], from, to })));
   const contacts = useRows<Contact>((site?.contacts ?? []).map(({ name, email, phone }) => ({ name, email, phone })));
   const [isConflict, setConflict] = useState(false);
   const submit = async (form: FormData) => {
     const place = placeOf(lat, lon);
     if (place === null) throw invalid(s.sites.noPlace);
+    const polygon = cornersOf(corners);
+    if (polygon === null || (polygon.length > 0 && polygon.length < LEAST_CORNERS)) throw invalid(s.sites.badCorners);
     const text = (name: string) => (textOf(form, name) === "" ? null : textOf(form, name));
     const wanted: NewSite = {
       name: textOf(form, "name"),
@@ -49,6 +48,7 @@ export function SiteForm({ site, etag, onClose, onSaved }: Props) {
       kind: textOf(form, "kind") as Kind,
       ...place,
       radius_m: Number(radius),
+      polygon,
       ...(text("timezone") === null ? {} : { timezone: textOf(form, "timezone") }),
       windows: windows.rows.map(({ days, from, to }) => ({ days, from, to })),
       contacts: contacts.rows.map(({ name, email, phone }) => ({ name, email, phone })),
@@ -86,37 +86,17 @@ export function SiteForm({ site, etag, onClose, onSaved }: Props) {
         lat={lat}
         lon={lon}
         radiusM={Number(radius)}
-        onPick={(pickedLat, pickedLon) => {
+        corners={corners}
+        onPlace={(pickedLat, pickedLon) => {
           setLat(pickedLat.toFixed(6));
           setLon(pickedLon.toFixed(6));
         }}
+        onCorners={setCorners}
       />
       <Windows {...windows} />
       <Contacts {...contacts} />
       {isConflict && <p className="note">{s.sites.conflict}</p>}
     </FormDialog>
-  );
-}
-
-function PlaceMap({ lat, lon, radiusM, onPick }: { lat: string; lon: string; radiusM: number; onPick: (lat: number, lon: number) => void }) {
-  const { s } = useLocale();
-  const [start] = useState(() => placeOf(lat, lon));
-  const draw = useCallback(
-    (paper: Paper) => {
-      const there = placeOf(lat, lon);
-      if (there !== null) fillArea(paper, { ...there, radiusM }, paper.inks.accent);
-    },
-    [lat, lon, radiusM],
-  );
-  const bounds = useMemo((): Bounds | null => {
-    return start === null ? null : [start.lon - AROUND_DEG, start.lat - AROUND_DEG, start.lon + AROUND_DEG, start.lat + AROUND_DEG];
-  }, [start]);
-  return (
-    <div className="player map-small">
-      <Suspense fallback={<Loading />}>
-        <CanvasMap label={s.sites.pick} bounds={bounds} view="start" draw={draw} onPick={onPick} />
-      </Suspense>
-    </div>
   );
 }
 

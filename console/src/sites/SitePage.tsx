@@ -6,7 +6,7 @@ import { useTrips } from "../api/trips";
 import { useMay } from "../app/session";
 import { dayName } from "../device/track";
 import { serverNow } from "../live/clock";
-import type { Bounds } from "../map/bounds";
+import { widen, type Bounds } from "../map/bounds";
 import { fillArea, pin, type Paper } from "../map/paper";
 import { useLocale } from "../strings";
 import { byUrgency } from "../trips/model";
@@ -77,8 +77,8 @@ function Page({ site, etag }: { site: Site; etag: string | null }) {
               <dd>{f.coordinates(site.lat, site.lon)}</dd>
             </div>
             <div>
-              <dt>{s.sites.radius}</dt>
-              <dd>{site.polygon.length === 0 ? f.distance(site.radius_m) : s.sites.polygon}</dd>
+              <dt>{site.polygon.length === 0 ? s.sites.radius : s.sites.area}</dt>
+              <dd>{site.polygon.length === 0 ? f.distance(site.radius_m) : s.sites.corners(f.integer(site.polygon.length))}</dd>
             </div>
             <div>
               <dt>{s.sites.timezone}</dt>
@@ -173,11 +173,13 @@ function SiteMap({ site }: { site: Site }) {
   const bounds = useMemo((): Bounds => {
     const lat = Math.max(LEAST_AROUND_M, AROUND * site.radius_m) / METRES_A_DEGREE;
     const lon = lat / Math.cos((site.lat * Math.PI) / 180);
-    return [site.lon - lon, site.lat - lat, site.lon + lon, site.lat + lat];
+    const box: Bounds = [site.lon - lon, site.lat - lat, site.lon + lon, site.lat + lat];
+    for (const corner of site.polygon) widen(box, corner.lon, corner.lat);
+    return box;
   }, [site]);
   return (
     <Suspense fallback={<Loading />}>
-      <CanvasMap label={s.sites.map} bounds={bounds} view={`${site.lat} ${site.lon}`} draw={draw} />
+      <CanvasMap label={s.sites.map} bounds={bounds} view={String(bounds)} draw={draw} />
     </Suspense>
   );
 }

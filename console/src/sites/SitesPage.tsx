@@ -1,18 +1,17 @@
 import { lazy, Suspense, useCallback, useDeferredValue, useMemo, useState } from "react";
-import { Link, useLocation } from "wouter";
+import { useLocation } from "wouter";
 import { useSites, type Site } from "../api/sites";
 import { useMay } from "../app/session";
 import { widen, type Bounds } from "../map/bounds";
 import { fillArea, type Paper } from "../map/paper";
 import { useLocale } from "../strings";
-import { Button } from "../ui/Button";
 import { DataTable, type Column } from "../ui/DataTable";
 import { Select } from "../ui/Field";
 import { Forbidden } from "../ui/Forbidden";
-import { Icon } from "../ui/Icon";
+import { SearchField } from "../ui/SearchField";
 import { Loading } from "../ui/states";
-import { ImportDialog } from "./ImportDialog";
 import { daysWords, KINDS, type Kind } from "./model";
+import { Named, PlanHead } from "./PlanHead";
 import { SiteForm } from "./SiteForm";
 
 const CanvasMap = lazy(() => import("../map/CanvasMap"));
@@ -29,46 +28,22 @@ function Page() {
   const [kind, setKind] = useState<Kind | "">("");
   const search = useDeferredValue(text.trim());
   const sites = useSites({ search, kind });
-  const [dialog, setDialog] = useState<"add" | "import" | null>(null);
   const columns: Column<Site>[] = [
     {
       head: s.sites.name,
-      cell: (site) => (
-        <>
-          <Link href={`/sites/${site.id}`} className="name">
-            {site.name}
-          </Link>
-          {site.code !== null && <p className="muted small">{site.code}</p>}
-        </>
-      ),
+      cell: (site) => <Named href={`/sites/${site.id}`} name={site.name} code={site.code} />,
     },
     { head: s.sites.kind, cell: (site) => s.sites.kinds[site.kind] },
     { head: s.sites.windows, cell: (site) => <Windows site={site} />, className: "wrap" },
     { head: s.sites.position, cell: (site) => <span className="small">{f.coordinates(site.lat, site.lon)}</span> },
-    { head: s.sites.radius, cell: (site) => f.distance(site.radius_m), className: "number" },
+    { head: s.sites.area, cell: (site) => (site.polygon.length > 0 ? s.sites.corners(f.integer(site.polygon.length)) : f.distance(site.radius_m)), className: "number" },
   ];
   const isFiltered = search !== "" || kind !== "";
   return (
     <div className="page wide">
-      <header className="page-head">
-        <h1>{s.sites.title}</h1>
-        <p className="muted">{s.sites.lead}</p>
-        {mayWrite && (
-          <div className="end">
-            <Button icon="upload" onClick={() => setDialog("import")}>
-              {s.sites.import}
-            </Button>
-            <Button kind="primary" icon="plus" onClick={() => setDialog("add")}>
-              {s.sites.add}
-            </Button>
-          </div>
-        )}
-      </header>
+      <PlanHead what="sites" mayWrite={mayWrite} form={(close) => <SiteForm site={null} etag={null} onClose={close} onSaved={(site) => go(`/sites/${site}`)} />} />
       <div className="toolbar">
-        <div className="search">
-          <Icon name="search" />
-          <input type="search" aria-label={s.sites.search} placeholder={s.sites.searchHint} value={text} onChange={(event) => setText(event.target.value)} />
-        </div>
+        <SearchField label={s.sites.search} hint={s.sites.searchHint} value={text} onText={setText} />
         <Select
           label={s.sites.kind}
           isLabelHidden
@@ -86,8 +61,6 @@ function Page() {
         {...(isFiltered ? {} : { emptyHint: s.sites.emptyHint })}
         pages={sites}
       />
-      {dialog === "add" && <SiteForm site={null} etag={null} onClose={() => setDialog(null)} onSaved={(site) => go(`/sites/${site}`)} />}
-      {dialog === "import" && <ImportDialog what="sites" onClose={() => setDialog(null)} />}
     </div>
   );
 }

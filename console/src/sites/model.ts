@@ -38,3 +38,27 @@ export function placeOf(lat: string, lon: string): { lat: number; lon: number } 
   const isThere = lat.trim() !== "" && lon.trim() !== "" && Math.abs(place.lat) <= 90 && Math.abs(place.lon) <= 180;
   return isThere ? place : null;
 }
+
+export interface Corner {
+  lat: number;
+  lon: number;
+}
+
+/** At least so many make an area (docs/trips.md). */
+export const LEAST_CORNERS = 3;
+
+/** Corners as they are typed, one a line, latitude first; null where a line names no place on earth. */
+export function cornersOf(text: string): Corner[] | null {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  const corners = lines.map((line) => {
+    // A comma parts two numbers, or is the decimal one of each where something else parts them.
+    const parts = line.trim().split(/\s*;\s*|,\s+|\s+/);
+    const [lat = "", lon = "", ...rest] = parts.length === 1 ? line.trim().split(",") : parts;
+    return rest.length === 0 ? placeOf(lat, lon) : null;
+  });
+  return corners.every((corner) => corner !== null) ? corners : null;
+}
+
+export function cornerLine({ lat, lon }: Corner): string {
+  return `${lat.toFixed(6)}, ${lon.toFixed(6)}`;
+}

@@ -1,4 +1,4 @@
-import { account, accuracy, alerts, webhooks } from "./de-alerts";
+import { account, accuracy, alerts, maps, webhooks } from "./de-alerts";
 import { problems, reasons } from "./de-problems";
 import { imports, routes, sites, trips } from "./de-trips";
 import { commands, presenceDay, search, shadow } from "./de-twin";
@@ -326,6 +326,7 @@ export const de: Strings = {
   alerts,
   webhooks,
   accuracy,
+  maps,
   account,
   shadow,
   presenceDay,

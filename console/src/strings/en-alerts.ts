@@ -1,4 +1,4 @@
-/** Alerts, webhooks, accuracy, one's own account. */
+/** Alerts, webhooks, accuracy, maps, one's own account. */
 export const alerts = {
   title: "Alerts",
   sections: "Alerts",
@@ -98,7 +98,7 @@ export const webhooks = {
 
 export const accuracy = {
   title: "How good the arrival times were",
-  lead: "Every night the arrival times told during the day are held against the arrivals. Nothing is left out but trips without arrivals.",
+  lead: "The arrival times told during a trip are held against its arrivals, half an hour after it has ended.",
   range: "Range",
   ranges: { week: "7 days", month: "30 days", quarter: "90 days" },
   anyRoute: "Every route",
@@ -129,11 +129,59 @@ export const accuracy = {
   repeated: "Repeated",
   byDay: "Day by day",
   empty: "Nothing to judge yet",
-  emptyHint: "The report is made at night from the trips of the day. It needs trips that reached their stops.",
+  emptyHint: "A trip is judged half an hour after it has ended. It must have reached stops while it was told when it would.",
   lateWord: (time: string) => `${time} late`,
   earlyWord: (time: string) => `${time} early`,
   verdict: (time: string) => `Five to ten minutes ahead, arrival times were off by ${time} on average.`,
   meaning: "What the numbers mean",
+};
+
+export const maps = {
+  title: "Maps and what they cost",
+  lead: "Arrival times come from your own trips. A map is asked where nobody has driven yet; some engines bill each call. Days are UTC.",
+  empty: "No map was asked in this time",
+  emptyHint: "Maps are asked when a trip gets under way on a road that no earlier trip knows.",
+  trips: "Trips ended",
+  driven: "Under way",
+  calls: "Calls",
+  callsPerTrip: "Calls a trip",
+  billed: "Billed calls",
+  cost: "Cost",
+  uses: "Which map was asked for what",
+  usesHint: "Failed: not answered, or not usefully. Refused: not made, since the day's budget was spent.",
+  noCalls: "No map was asked in this time.",
+  engine: "Map",
+  engines: {
+    "osrm-local": "Your own map file",
+    "osrm-http": "Your OSRM server",
+    google: "Google Routes",
+    straight: "None: straight line",
+  } as Record<string, string>,
+  purpose: "For",
+  purposes: {
+    snapshot: "The road of a trip",
+    reroute: "The road again, after the truck left it",
+    traffic: "The traffic of now, for a trip that has gone wrong",
+    nearest: "The road beside a point",
+  } as Record<string, string>,
+  failed: "Failed",
+  refused: "Refused",
+  took: "Time a call",
+  milliseconds: (count: string) => `${count} ms`,
+  compared: "The same trips by other methods",
+  comparedLead: "What it would have cost to keep the arrival times of these trips up to date by asking a map that bills each call.",
+  noTrips: "No trip has ended in this time, so there is nothing to compare yet.",
+  method: "Method",
+  methods: {
+    milkrun: "Milkrun, as it was billed",
+    milkrun_all_billed: "Milkrun, had each of its calls been billed",
+    once_a_trip: "Every trip asked for once",
+    once_a_leg: "Every leg between two stops asked for once",
+    every_5_min: "Every running trip asked for every 5 minutes",
+    every_30_s: "Every running trip asked for every 30 seconds",
+  } as Record<string, string>,
+  prices: (engine: string, day: string, free: string) => `List prices of ${engine}, ${day}; ${free} calls a month are free.`,
+  source: "The price list",
 };
 
 export const account = {

@@ -1,4 +1,4 @@
-import { account, accuracy, alerts, webhooks } from "./en-alerts";
+import { account, accuracy, alerts, maps, webhooks } from "./en-alerts";
 import { problems } from "./en-problems";
 import { reasons } from "./en-reasons";
 import { imports, routes, sites, trips } from "./en-trips";
@@ -327,6 +327,7 @@ export const en = {
   alerts,
   webhooks,
   accuracy,
+  maps,
   account,
   shadow,
   presenceDay,

@@ -16,6 +16,8 @@ export interface Format {
   day: (at: number) => string;
   /** "now", "3 minutes ago", "in 2 days". */
   ago: (at: number, now: number) => string;
+  /** In a currency of ISO 4217. */
+  money: (value: number, currency: string) => string;
   zone: string;
 }
 
@@ -71,6 +73,7 @@ export function formatFor(locale: string, compass: readonly string[]): Format {
       const [name, ms] = STEPS.find(([, size]) => Math.abs(past) >= size) ?? ["second", 1000];
       return relative.format(Math.trunc(past / ms), name);
     },
+    money: (value, currency) => new Intl.NumberFormat(locale, { style: "currency", currency, currencyDisplay: "narrowSymbol" }).format(value),
     zone: new Intl.DateTimeFormat(locale).resolvedOptions().timeZone,
   };
 }

@@ -47,7 +47,7 @@ export function NextArrival({ trip, grounds, now }: { trip: Trip; grounds: Groun
             <span className={`badge method-${grounds.method}`}>{words.methodNames[grounds.method] ?? grounds.method}</span>
           </p>
           <p>{words.methods[grounds.method] ?? grounds.reason}</p>
-          {!grounds.isOnRoute && (
+          {!grounds.isOnRoute && grounds.method !== "approach" && (
             <p className="warn">
               <Icon name="alert" /> {words.offRoute}
             </p>

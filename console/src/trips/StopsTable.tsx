@@ -11,19 +11,21 @@ interface Props {
   trip: Trip;
   etag: string | null;
   mayWrite: boolean;
+  onChange: (stop: Stop) => void;
   onSkip: (stop: Stop) => void;
   onLink: (stop: Stop) => void;
   onError: (error: unknown) => void;
 }
 
 /** Every stop: planned, expected, actual, and what may be done with it. */
-export function StopsTable({ trip, etag, mayWrite, onSkip, onLink, onError }: Props) {
+export function StopsTable({ trip, etag, mayWrite, onChange, onSkip, onLink, onError }: Props) {
   const { s, f } = useLocale();
   const words = s.trips.page;
   const { order, unskip } = useTripChanges();
   const [isBusy, setBusy] = useState(false);
   const mayLink = useMay("trips:write") && !isOver(trip);
   const next = nextStop(trip);
+  const hasQuantity = trip.stops.some((stop) => stop.quantity !== null);
   const run = (change: Promise<unknown>) => {
     setBusy(true);
     onError(null);
@@ -42,6 +44,11 @@ export function StopsTable({ trip, etag, mayWrite, onSkip, onLink, onError }: Pr
                 {head}
               </th>
             ))}
+            {hasQuantity && (
+              <th scope="col" className="number">
+                {s.routes.quantity}
+              </th>
+            )}
             {!isOver(trip) && (mayWrite || mayLink) && <th scope="col">{words.actions}</th>}
           </tr>
         </thead>
@@ -72,6 +79,7 @@ export function StopsTable({ trip, etag, mayWrite, onSkip, onLink, onError }: Pr
                   <p className="muted small">{delayWords(stopDelayMs(stop), s, f)}</p>
                 )}
               </td>
+              {hasQuantity && <td className="number">{stop.quantity === null ? "–" : f.number(stop.quantity)}</td>}
               {!isOver(trip) && (mayWrite || mayLink) && (
                 <td>
                   <span className="row-actions">
@@ -79,6 +87,7 @@ export function StopsTable({ trip, etag, mayWrite, onSkip, onLink, onError }: Pr
                       <>
                         <MoveButton trip={trip} stop={stop} step={-1} isBusy={isBusy} onMove={(ids) => run(order(trip.id, ids, etag))} />
                         <MoveButton trip={trip} stop={stop} step={1} isBusy={isBusy} onMove={(ids) => run(order(trip.id, ids, etag))} />
+                        <IconButton icon="edit" label={s.trips.stopMoves.changeOf(stop.name)} onClick={() => onChange(stop)} />
                         <Button aria-label={s.trips.stopMoves.skipOf(stop.name)} onClick={() => onSkip(stop)}>
                           {s.trips.stopMoves.skip}
                         </Button>

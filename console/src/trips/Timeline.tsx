@@ -7,13 +7,15 @@ import { marksOf, share, spanOf, ticksOf, type Mark, type Span } from "./timelin
 
 interface Props {
   trips: readonly Trip[];
+  /** Their names by id. */
+  routes: ReadonlyMap<string, string>;
   now: number;
 }
 
 const percent = (part: number) => `${(part * 100).toFixed(2)}%`;
 
 /** The day from left to right, a line for each trip: what was planned above it, what was and what is expected on it. */
-export function Timeline({ trips, now }: Props) {
+export function Timeline({ trips, routes, now }: Props) {
   const { s, f } = useLocale();
   const span = spanOf(trips, now);
   if (span === null) return <Empty title={s.trips.timeline.empty} icon="list" />;
@@ -40,7 +42,7 @@ export function Timeline({ trips, now }: Props) {
           {trips.map((trip) => (
             <li key={trip.id} className="timeline-row">
               <Link href={`/trips/${trip.id}`} className={`timeline-name ${standingOf(trip, now)}`}>
-                <span className="name">{nameOf(trip)}</span>
+                <span className="name">{nameOf(trip, routes.get(trip.route ?? ""))}</span>
                 <span className="muted small">{trip.device ?? s.trips.noTruck}</span>
               </Link>
               <ol className="timeline-line">

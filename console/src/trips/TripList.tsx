@@ -38,6 +38,7 @@ export function TripList({ trips, routes, now }: Props) {
 function Row({ trip, routes, now }: { trip: Trip; routes: ReadonlyMap<string, string>; now: number }) {
   const { s, f } = useLocale();
   const standing = standingOf(trip, now);
+  const route = trip.route === null ? null : (routes.get(trip.route) ?? null);
   return (
     <tr className={`trip-row ${standing}`}>
       <td>
@@ -47,9 +48,9 @@ function Row({ trip, routes, now }: { trip: Trip; routes: ReadonlyMap<string, st
       </td>
       <td>
         <Link href={`/trips/${trip.id}`} className="name">
-          {nameOf(trip)}
+          {nameOf(trip, route)}
         </Link>
-        {trip.route !== null && <p className="muted small">{routes.get(trip.route) ?? trip.route}</p>}
+        {trip.code !== null && route !== null && <p className="muted small">{route}</p>}
       </td>
       <td>
         {trip.device === null ? (

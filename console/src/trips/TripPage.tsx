@@ -14,7 +14,7 @@ import { When } from "../ui/When";
 import { LinkDialog } from "./LinkDialog";
 import { delayMs, movesOf, nameOf, standingOf, type Stop, type Trip, type TripMove } from "./model";
 import { NextArrival } from "./NextArrival";
-import { AddStop, TripQuestion } from "./TripQuestion";
+import { AddStop, EditStop, TripQuestion } from "./TripQuestion";
 import { StopsTable } from "./StopsTable";
 import { Progress } from "./TripList";
 import { TripMap } from "./TripMap";
@@ -42,7 +42,7 @@ export default function TripPage({ trip: id }: { trip: string }) {
 }
 
 /** What the page asks before it does it. */
-type Asking = TripMove | { skip: Stop } | { link: Stop } | "addStop" | null;
+type Asking = TripMove | { skip: Stop } | { link: Stop } | { change: Stop } | "addStop" | null;
 
 function Page({ trip, etag }: { trip: Trip; etag: string | null }) {
   const { s } = useLocale();
@@ -53,7 +53,6 @@ function Page({ trip, etag }: { trip: Trip; etag: string | null }) {
   const [asking, setAsking] = useState<Asking>(null);
   const [error, setError] = useState<unknown>(null);
   const isConflict = error !== null && problemOf(error).status === 412;
-  const close = () => setAsking(null);
   const live = arrivals.trip;
   return (
     <div className="page wide">
@@ -84,20 +83,23 @@ function Page({ trip, etag }: { trip: Trip; etag: string | null }) {
           trip={live}
           etag={etag}
           mayWrite={mayWrite}
+          onChange={(stop) => setAsking({ change: stop })}
           onSkip={(stop) => setAsking({ skip: stop })}
           onLink={(stop) => setAsking({ link: stop })}
           onError={setError}
         />
       </section>
-      {asking === "addStop" && <AddStop trip={trip} etag={etag} onClose={close} />}
-      {asking !== null && asking !== "addStop" && !(typeof asking === "object" && "link" in asking) && (
-        <TripQuestion trip={trip} etag={etag} ask={asking} onClose={close} />
-      )}
-      {typeof asking === "object" && asking !== null && "link" in asking && (
-        <LinkDialog trip={trip.id} stop={asking.link} onClose={close} />
-      )}
+      <Dialogs trip={trip} etag={etag} asking={asking} onClose={() => setAsking(null)} />
     </div>
   );
+}
+
+function Dialogs({ trip, etag, asking, onClose }: { trip: Trip; etag: string | null; asking: Asking; onClose: () => void }) {
+  if (asking === null) return null;
+  if (asking === "addStop") return <AddStop trip={trip} etag={etag} onClose={onClose} />;
+  if (typeof asking === "object" && "change" in asking) return <EditStop trip={trip} stop={asking.change} etag={etag} onClose={onClose} />;
+  if (typeof asking === "object" && "link" in asking) return <LinkDialog trip={trip.id} stop={asking.link} onClose={onClose} />;
+  return <TripQuestion trip={trip} etag={etag} ask={asking} onClose={onClose} />;
 }
 
 function Crumb({ day }: { day: string | null }) {
@@ -123,12 +125,12 @@ function Head({ trip, now, onMove }: { trip: Trip; now: number; onMove: ((move: 
   ];
   return (
     <header className="page-head">
-      <h1>{nameOf(trip)}</h1>
+      <h1>{nameOf(trip, route.data?.data.name)}</h1>
       <span className={`badge trip-${trip.state}`}>{s.trips.states[trip.state]}</span>
       {standing !== "unknown" && <span className={`badge standing ${standing}`}>{delayWords(delayMs(trip, now), s, f)}</span>}
       <Progress trip={trip} />
       <span className="muted">
-        {trip.route !== null && <Link href={`/routes/${trip.route}`}>{route.data?.data.name ?? trip.route}</Link>}
+        {trip.route !== null && <Link href={`/routes/${trip.route}`}>{route.data?.data.name ?? s.trips.route}</Link>}
         {trip.route !== null && " · "}
         {trip.device === null ? s.trips.noTruck : <Link href={`/devices/${encodeURIComponent(trip.device)}`}>{trip.device}</Link>}
         {facts.map(

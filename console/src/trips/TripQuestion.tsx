@@ -1,14 +1,17 @@
 import { useState } from "react";
 import { useAllSites } from "../api/sites";
 import { problemOf } from "../api/problem";
+import { useRoute } from "../api/routes";
 import { useTripChanges } from "../api/trips";
 import { useVehicles } from "../fleet/useFleet";
 import { useLocale } from "../strings";
 import { Field, Select } from "../ui/Field";
 import { FormDialog, textOf } from "../ui/FormDialog";
-import { Loading } from "../ui/states";
+import { Loading, ProblemNote } from "../ui/states";
 import { nameOf, type Stop, type Trip, type TripMove } from "./model";
 import { TruckSelect } from "./PlanTrip";
+
+const MINUTE_S = 60;
 
 interface Props {
   trip: Trip;
@@ -31,7 +34,7 @@ export function TripQuestion({ trip, etag, ask, onClose }: Props) {
       throw error;
     }
   };
-  const name = nameOf(trip);
+  const name = nameOf(trip, useRoute(trip.route).data?.data.name);
   const note = isConflict && <p className="note">{s.trips.conflict}</p>;
   if (typeof ask === "object") {
     return (
@@ -82,15 +85,51 @@ export function AddStop({ trip, etag, onClose }: { trip: Trip; etag: string | nu
       title={s.trips.addStop}
       action={s.trips.addStop}
       onClose={onClose}
-      onSubmit={async (form) => {
-        const minutes = textOf(form, "service");
-        await addStop(trip.id, textOf(form, "site"), minutes === "" ? null : Number(minutes) * 60, etag);
-      }}
+      onSubmit={(form) => addStop(trip.id, { site: textOf(form, "site"), ...expectedIn(form) }, etag)}
     >
       <p className="muted">{s.trips.addStopHint}</p>
       {sites.isPending && <Loading />}
+      {sites.isError && <ProblemNote error={sites.error} onRetry={() => void sites.refetch()} />}
       <Select label={s.trips.page.site} name="site" options={(sites.data ?? []).map((site) => [site.id, site.name] as const)} />
-      <Field label={s.routes.serviceMin} name="service" type="number" min={0} max={1440} step="any" />
+      <Expected service={null} quantity={null} />
     </FormDialog>
   );
+}
+
+/** How long the truck stands at a stop of this trip, and what is expected there. */
+export function EditStop({ trip, stop, etag, onClose }: { trip: Trip; stop: Stop; etag: string | null; onClose: () => void }) {
+  const { s } = useLocale();
+  const { changeStop } = useTripChanges();
+  const [isConflict, setConflict] = useState(false);
+  const submit = async (form: FormData) => {
+    try {
+      await changeStop(trip.id, stop.id, expectedIn(form), etag);
+    } catch (error) {
+      setConflict(problemOf(error).status === 412);
+      throw error;
+    }
+  };
+  return (
+    <FormDialog title={s.trips.stopMoves.changeOf(stop.name)} action={s.states.save} onClose={onClose} onSubmit={submit}>
+      <Expected service={stop.serviceS} quantity={stop.quantity} />
+      {isConflict && <p className="note">{s.trips.conflict}</p>}
+    </FormDialog>
+  );
+}
+
+function Expected({ service, quantity }: { service: number | null; quantity: number | null }) {
+  const { s } = useLocale();
+  const minutes = service === null ? "" : Math.round((service / MINUTE_S) * 10) / 10;
+  return (
+    <>
+      <Field label={s.routes.serviceMin} name="service" type="number" min={0} max={1440} step="any" defaultValue={minutes} />
+      <Field label={s.routes.quantity} hint={s.routes.quantityHint} name="quantity" type="number" min={0} step="any" defaultValue={quantity ?? ""} />
+    </>
+  );
+}
+
+/** What stands in the fields of `Expected`; left empty: nothing is expected. */
+function expectedIn(form: FormData): { service_s: number | null; quantity: number | null } {
+  const [service, quantity] = [textOf(form, "service"), textOf(form, "quantity")];
+  return { service_s: service === "" ? null : Number(service) * MINUTE_S, quantity: quantity === "" ? null : Number(quantity) };
 }

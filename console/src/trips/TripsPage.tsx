@@ -3,13 +3,12 @@ import { useLocation, useSearchParams } from "wouter";
 import { useRoutes } from "../api/routes";
 import { MOST_TRIPS, useTrips } from "../api/trips";
 import { useMay } from "../app/session";
-import { dayName, dayOf } from "../device/track";
-import { serverNow } from "../live/clock";
 import { useLocale } from "../strings";
-import { Button, IconButton } from "../ui/Button";
+import { Button } from "../ui/Button";
+import { DayPicker, useDay } from "../ui/DayPicker";
 import { Select } from "../ui/Field";
 import { Forbidden } from "../ui/Forbidden";
-import { Icon } from "../ui/Icon";
+import { SearchField } from "../ui/SearchField";
 import { Empty, Loading, ProblemNote } from "../ui/states";
 import { useNow } from "../ui/useNow";
 import { byUrgency, countStandings, NO_TRIP_FILTER, passes, STANDINGS, TRIP_STATES, type Standing, type Trip, type TripFilter, type TripState } from "./model";
@@ -28,17 +27,17 @@ export default function TripsPage() {
 function Page() {
   const { s, f } = useLocale();
   const [search, setSearch] = useSearchParams();
-  const [today] = useState(() => dayName(serverNow()));
-  const day = search.get("day") ?? today;
+  const chosen = useDay();
+  const { day } = chosen;
   const isTimeline = search.get("view") === "timeline";
   const trips = useTrips({ day });
   const routes = useRoutes();
   const names = useMemo(() => new Map(routes.data?.map((route) => [route.id, route.name])), [routes.data]);
   const now = useNow(NOW_EVERY_MS);
   const [filter, setFilter] = useState<TripFilter>(NO_TRIP_FILTER);
-  const put = (name: string, value: string) =>
+  const show = (view: "list" | "timeline") =>
     setSearch((params) => {
-      params.set(name, value);
+      params.set("view", view);
       return params;
     });
   const all = trips.data?.trips ?? [];
@@ -48,13 +47,13 @@ function Page() {
       <TripTabs here="day" />
       <header className="page-head">
         <h1>{s.trips.title}</h1>
-        <DayPicker day={day} today={today} onDay={(next) => put("day", next)} />
+        <DayPicker chosen={chosen} label={s.trips.day} />
         <div className="end">
           <div className="switch" role="group" aria-label={s.trips.view}>
-            <Button aria-pressed={!isTimeline} icon="list" onClick={() => put("view", "list")}>
+            <Button aria-pressed={!isTimeline} icon="list" onClick={() => show("list")}>
               {s.trips.views.list}
             </Button>
-            <Button aria-pressed={isTimeline} icon="timeline" onClick={() => put("view", "timeline")}>
+            <Button aria-pressed={isTimeline} icon="timeline" onClick={() => show("timeline")}>
               {s.trips.views.timeline}
             </Button>
           </div>
@@ -73,27 +72,12 @@ function Page() {
               <Button onClick={() => setFilter(NO_TRIP_FILTER)}>{s.trips.clear}</Button>
             </Empty>
           ) : isTimeline ? (
-            <Timeline trips={shown} now={now} />
+            <Timeline trips={shown} routes={names} now={now} />
           ) : (
             <TripList trips={shown} routes={names} now={now} />
           )}
         </>
       )}
-    </div>
-  );
-}
-
-export function DayPicker({ day, today, onDay }: { day: string; today: string; onDay: (day: string) => void }) {
-  const { s } = useLocale();
-  const { from } = dayOf(day);
-  return (
-    <div className="day-picker">
-      <IconButton icon="left" label={s.track.previousDay} onClick={() => onDay(dayName(from, -1))} />
-      <div className="field">
-        <input type="date" aria-label={s.trips.day} value={day} onChange={(event) => event.target.value !== "" && onDay(event.target.value)} />
-      </div>
-      <IconButton icon="right" label={s.track.nextDay} onClick={() => onDay(dayName(from, 1))} />
-      {day !== today && <Button onClick={() => onDay(today)}>{s.track.today}</Button>}
     </div>
   );
 }
@@ -112,16 +96,7 @@ function Filters({ all, shown, now, filter, onFilter }: FilterProps) {
   const toggle = (standing: Standing) => onFilter({ ...filter, standing: filter.standing === standing ? null : standing });
   return (
     <div className="toolbar">
-      <div className="search">
-        <Icon name="search" />
-        <input
-          type="search"
-          aria-label={s.trips.search}
-          placeholder={s.trips.searchHint}
-          value={filter.text}
-          onChange={(event) => onFilter({ ...filter, text: event.target.value })}
-        />
-      </div>
+      <SearchField label={s.trips.search} hint={s.trips.searchHint} value={filter.text} onText={(text) => onFilter({ ...filter, text })} />
       <Select
         label={s.trips.state}
         isLabelHidden

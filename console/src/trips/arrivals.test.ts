@@ -19,6 +19,7 @@ const stop = (id: string, state: "planned" | "served") => ({
   polygon: [],
   plannedAt: null,
   serviceS: null,
+  quantity: null,
   state,
   arrivedAt: null,
   departedAt: null,

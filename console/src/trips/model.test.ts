@@ -16,6 +16,7 @@ const stop = (id: string, more: Partial<Stop> = {}): Stop => ({
   polygon: [],
   plannedAt: EIGHT,
   serviceS: 300,
+  quantity: null,
   state: "planned",
   arrivedAt: null,
   departedAt: null,

@@ -26,6 +26,8 @@ export interface Stop {
   polygon: { lat: number; lon: number }[];
   plannedAt: number | null;
   serviceS: number | null;
+  /** What is expected there, in the unit that the people of the fleet use. */
+  quantity: number | null;
   state: StopState;
   arrivedAt: number | null;
   departedAt: number | null;
@@ -114,17 +116,19 @@ export function byUrgency(trips: readonly Trip[], now: number): Trip[] {
     if (standingOf(trip, now) === "late") return 0;
     return trip.state === "under_way" ? 1 : 2;
   };
+  const keyOf = (trip: Trip) => trip.code ?? trip.device ?? trip.id;
   const start = (trip: Trip) => trip.plannedStart ?? trip.startedAt ?? Number.POSITIVE_INFINITY;
   return [...trips].sort((a, b) => {
     const [ra, rb] = [rank(a), rank(b)];
     if (ra !== rb) return ra - rb;
     if (ra === 0) return (delayMs(b, now) ?? 0) - (delayMs(a, now) ?? 0);
-    return start(a) - start(b) || nameOf(a).localeCompare(nameOf(b), "en", { numeric: true });
+    return start(a) - start(b) || keyOf(a).localeCompare(keyOf(b), "en", { numeric: true });
   });
 }
 
-export function nameOf(trip: Pick<Trip, "code" | "id">): string {
-  return trip.code ?? trip.id;
+/** What people call it: its code, else its route's name, else its truck. */
+export function nameOf(trip: Pick<Trip, "code" | "id" | "device">, route: string | null | undefined): string {
+  return trip.code ?? route ?? trip.device ?? trip.id;
 }
 
 export interface TripFilter {
@@ -141,8 +145,8 @@ export function passes(trip: Trip, filter: TripFilter, now: number, routes: Read
   if (filter.standing !== null && standingOf(trip, now) !== filter.standing) return false;
   const wanted = filter.text.trim().toLowerCase();
   if (wanted === "") return true;
-  const route = trip.route === null ? "" : (routes.get(trip.route) ?? trip.route);
-  const words = [nameOf(trip), trip.device ?? "", route, ...trip.stops.map((stop) => stop.name)];
+  const route = trip.route === null ? "" : (routes.get(trip.route) ?? "");
+  const words = [trip.code ?? "", trip.device ?? "", route, ...trip.stops.map((stop) => stop.name)];
   return words.some((word) => word.toLowerCase().includes(wanted));
 }
 

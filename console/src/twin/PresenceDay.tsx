@@ -1,11 +1,10 @@
-import { useMemo, useState } from "react";
-import { useSearchParams } from "wouter";
+import { useMemo } from "react";
 import { usePresence } from "../api/presence";
-import { dayName, dayOf } from "../device/track";
-import { serverNow } from "../live/clock";
 import { useLocale } from "../strings";
-import { Button, IconButton } from "../ui/Button";
+import { DayPicker, useDay } from "../ui/DayPicker";
+import { Figures } from "../ui/Figures";
 import { Empty, Loading, ProblemNote } from "../ui/states";
+import { Table, type Column } from "../ui/Table";
 import { useNow } from "../ui/useNow";
 import { When } from "../ui/When";
 import { segments, sumOf, type Segment } from "./day";
@@ -17,33 +16,15 @@ const HOURS = [0, 6, 12, 18, 24];
 /** When a vehicle was connected over a day, when it was not, and why. */
 export default function PresenceDay({ device }: { device: string }) {
   const { s, f } = useLocale();
-  const [search, setSearch] = useSearchParams();
-  const [today] = useState(() => dayName(serverNow()));
-  const day = search.get("day") ?? today;
-  const { from, to } = dayOf(day);
+  const chosen = useDay();
+  const { from, to } = chosen;
   const presence = usePresence(device, from, to);
   const now = useNow(AGE_EVERY_MS);
   const found = useMemo(() => segments(presence.data?.spans ?? [], { from, to }, now), [presence.data, from, to, now]);
-  const choose = (next: string) =>
-    setSearch((before) => {
-      before.set("day", next);
-      return before;
-    });
   return (
     <>
       <div className="toolbar">
-        <IconButton icon="left" label={s.track.previousDay} onClick={() => choose(dayName(from, -1))} />
-        <div className="field">
-          <input
-            type="date"
-            aria-label={s.track.day}
-            value={day}
-            max={today}
-            onChange={(event) => event.target.value !== "" && choose(event.target.value)}
-          />
-        </div>
-        <IconButton icon="right" label={s.track.nextDay} disabled={day >= today} onClick={() => choose(dayName(from, 1))} />
-        {day !== today && <Button onClick={() => choose(today)}>{s.track.today}</Button>}
+        <DayPicker chosen={chosen} label={s.track.day} isPastOnly />
         <span className="muted small">{s.track.timesIn(f.zone)}</span>
       </div>
       {presence.isPending && <Loading />}
@@ -56,7 +37,7 @@ export default function PresenceDay({ device }: { device: string }) {
           ) : (
             <>
               <Bar found={found} />
-              <Figures found={found} />
+              <Sums found={found} />
               <Spans found={found} />
             </>
           )}
@@ -112,7 +93,7 @@ function Bar({ found }: { found: readonly Segment[] }) {
   );
 }
 
-function Figures({ found }: { found: readonly Segment[] }) {
+function Sums({ found }: { found: readonly Segment[] }) {
   const { s, f } = useLocale();
   const sum = sumOf(found);
   const known = sum.onlineMs + sum.offlineMs;
@@ -122,51 +103,25 @@ function Figures({ found }: { found: readonly Segment[] }) {
     [s.presenceDay.share, known === 0 ? "–" : `${f.number((sum.onlineMs / known) * 100, 1)} %`],
     [s.presenceDay.losses, f.integer(sum.losses)],
   ];
-  return (
-    <dl className="figures">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Figures facts={facts} />;
 }
 
 function Spans({ found }: { found: readonly Segment[] }) {
   const { s, f } = useLocale();
-  const rows = found.filter((each) => each.span !== null).reverse();
-  return (
-    <div className="table-wrap">
-      <table aria-label={s.presenceDay.title}>
-        <thead>
-          <tr>
-            <th scope="col">{s.presenceDay.state}</th>
-            <th scope="col">{s.presenceDay.from}</th>
-            <th scope="col">{s.presenceDay.to}</th>
-            <th scope="col">{s.presenceDay.length}</th>
-            <th scope="col">{s.presenceDay.why}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map(({ span, kind, to }) =>
-            span === null ? null : (
-              <tr key={`${kind} ${span.from} ${span.to ?? "lasts"}`}>
-                <td>
-                  <span className={`presence ${kind}`} aria-hidden="true" /> {s.presenceDay.kinds[kind]}
-                </td>
-                <td>
-                  <When at={span.from} />
-                </td>
-                <td>{span.to === null ? s.presenceDay.lasts : <When at={span.to} />}</td>
-                <td>{f.duration((span.to ?? to) - span.from)}</td>
-                <td className="wrap">{reasonOf(span.reason, s)}</td>
-              </tr>
-            ),
-          )}
-        </tbody>
-      </table>
-    </div>
-  );
+  const rows = found.flatMap(({ span, kind, to }) => (span === null ? [] : [{ span, kind, to }])).reverse();
+  const columns: Column<(typeof rows)[number]>[] = [
+    {
+      head: s.presenceDay.state,
+      cell: ({ kind }) => (
+        <>
+          <span className={`presence ${kind}`} aria-hidden="true" /> {s.presenceDay.kinds[kind]}
+        </>
+      ),
+    },
+    { head: s.presenceDay.from, cell: ({ span }) => <When at={span.from} /> },
+    { head: s.presenceDay.to, cell: ({ span }) => (span.to === null ? s.presenceDay.lasts : <When at={span.to} />) },
+    { head: s.presenceDay.length, cell: ({ span, to }) => f.duration((span.to ?? to) - span.from) },
+    { head: s.presenceDay.why, cell: ({ span }) => reasonOf(span.reason, s), className: "wrap" },
+  ];
+  return <Table label={s.presenceDay.title} columns={columns} keyOf={({ kind, span }) => `${kind} ${span.from} ${span.to ?? "lasts"}`} rows={rows} />;
 }

@@ -1,13 +1,9 @@
-import type { ReactNode } from "react";
 import { useLocale } from "../strings";
 import { Button } from "./Button";
 import { Empty, Loading, ProblemNote } from "./states";
+import { Table, type Column } from "./Table";
 
-export interface Column<T> {
-  head: string;
-  cell: (row: T) => ReactNode;
-  className?: string;
-}
+export type { Column } from "./Table";
 
 interface Props<T> {
   label: string;
@@ -36,30 +32,7 @@ export function DataTable<T>({ label, columns, keyOf, emptyTitle, emptyHint, pag
   if (pages.items.length === 0) return <Empty title={emptyTitle} icon="list" {...(emptyHint === undefined ? {} : { hint: emptyHint })} />;
   return (
     <>
-      <div className="table-wrap">
-        <table aria-label={label}>
-          <thead>
-            <tr>
-              {columns.map((column) => (
-                <th key={column.head} scope="col" className={column.className}>
-                  {column.head}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {pages.items.map((row) => (
-              <tr key={keyOf(row)}>
-                {columns.map((column) => (
-                  <td key={column.head} className={column.className}>
-                    {column.cell(row)}
-                  </td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table label={label} columns={columns} keyOf={keyOf} rows={pages.items} />
       {pages.isError && <ProblemNote error={pages.error} onRetry={() => pages.fetchNextPage()} />}
       {pages.hasNextPage && !pages.isError && (
         <Button isBusy={pages.isFetchingNextPage} onClick={() => pages.fetchNextPage()}>
