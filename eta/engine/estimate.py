@@ -57,6 +57,7 @@ class Method(enum.StrEnum):
     TRAFFIC = "traffic"  # a map engine's word on the traffic of now, and the rest as below
     HISTORY = "history"  # earlier trips over most of this road
     GUESS = "guess"  # usual speeds, and this trip's own pace
+    APPROACH = "approach"  # on the way to the first stop: straight-line way there, then as above
     DETOUR = "detour"  # off the route: straight-line way back to it, then as above
     AGED = "aged"  # no fix for a while: the last estimate, widening
 
@@ -253,7 +254,7 @@ class Estimator:
         if age > _AGED_S:
             return Method.AGED, f"no position for {age:.0f} s"
         if (away := self.track.approach_m) is not None:
-            return Method.DETOUR, f"{away / 1000.0:.1f} km from the first stop, on the way to it"
+            return Method.APPROACH, f"{away / 1000.0:.1f} km from the first stop, on the way to it"
         if self.track.is_off_route:
             return Method.DETOUR, f"off the route for {self.track.at - self.track.off_since:.0f} s"
         if self._traffic is not None and self._heeds(now):

@@ -3,12 +3,13 @@
 import bisect
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from eta.engine.route import CellKey, Route
+from eta.engine.quantity import Rates
+from eta.engine.route import CellKey, Route, Stop
 from eta.engine.track import Track
 
 _KEEP = 60  # newest samples of a cell
@@ -21,6 +22,7 @@ _HALF_LIFE_DAYS = 30.0
 _PRIOR_TRIPS = 0.7  # the guess weighs as much as this many trips
 _PLAIN_S = 30.0  # a cell may take this much longer than thrice its usual time and be traffic; more is an incident
 _GAP_S = 150.0  # what was not seen for longer is not learned
+_LEAST_SERVICE = 0.25
 _DAY_S = 86_400.0
 
 
@@ -44,6 +46,8 @@ class Lesson(NamedTuple):
     start: float | None
     """seconds by which it left after its planned start"""
     idle: tuple[float, float]
+    quantities: Mapping[str, float]
+    """what was collected, by stop, where that is known"""
 
 
 class When(NamedTuple):
@@ -96,6 +100,7 @@ class History:
         """per trip: log of driven over guessed seconds"""
         self._starts: dict[str, list[Sample]] = {}
         self._idle: dict[str, tuple[float, float]] = {}
+        self._rates = Rates()
         self._services: deque[Sample] = deque(maxlen=_SERVICES)
         """the newest at any stop: what to expect of one never visited"""
 
@@ -117,6 +122,8 @@ class History:
             del samples[:-_KEEP]
             if not key[1]:
                 self._services.append(samples[-1])
+                if (quantity := lesson.quantities.get(key[0])) is not None:
+                    self._rates.take(key[0], quantity, seconds)
         if lesson.pace is not None:
             self._pace[trip] = lesson.pace
         if lesson.start is not None:
@@ -141,18 +148,20 @@ class History:
         for k, key in enumerate(route.keys):
             samples = [s for s in self._cells.get(key, ()) if s.trip in weights]
             guess = route.priors_s[k] * pace if key[1] else _guess_service(route, k, service)
+            more = 0.0 if key[1] else self._more(route, k)
             if not samples:
-                seconds.append(guess)
+                seconds.append(_at_least(guess + more, guess) if service is not None else guess)
                 known.append(0.0)
                 continue
             middle = sorted(s.seconds for s in samples)[len(samples) // 2]
             cap = 3.0 * middle + (_PLAIN_S if key[1] else 120.0)
             weight = sum(weights[s.trip] for s in samples)
             total = sum(weights[s.trip] * min(s.seconds, cap) for s in samples)
-            seconds.append((total + _PRIOR_TRIPS * guess) / (weight + _PRIOR_TRIPS))
+            usual = (total + _PRIOR_TRIPS * guess) / (weight + _PRIOR_TRIPS)
+            seconds.append(_at_least(usual + more, usual))
             known.append(weight)
             if not key[1]:
-                longer[k] = tuple(sorted(s.seconds for s in samples))
+                longer[k] = tuple(sorted(_at_least(s.seconds + more, s.seconds) for s in samples))
         is_drive = [bool(key[1]) for key in route.keys]
         driving = sum(s for s, d in zip(seconds, is_drive, strict=True) if d) or 1.0
         starts = sorted(s.seconds for s in self._starts.get(route.route_id, ()) if s.trip in weights)
@@ -171,6 +180,11 @@ class History:
             tuple(starts),
             (went_on + 0.3 * 300.0) / (stood + 300.0),
         )
+
+    def _more(self, route: Route, k: int) -> float:
+        """Seconds by which what is to be collected at this stop takes longer than what usually is."""
+        stop = _stop(route, k)
+        return 0.0 if stop.quantity is None else self._rates.more_s(stop.stop_id, stop.quantity)
 
     def _usual_service(self, weights: dict[str, float]) -> float | None:
         seen = [service.seconds for service in self._services if service.trip in weights]
@@ -198,6 +212,7 @@ def lesson(trip: str, track: Track, planned_start: float | None) -> Lesson:
         math.log(max(driven, 1.0) / guessed) if guessed > 300.0 else None,
         None if planned_start is None or math.isnan(left) else left - planned_start,
         _idle(track),
+        {stop.stop_id: stop.quantity for stop in route.stops if stop.quantity is not None},
     )
 
 
@@ -238,10 +253,17 @@ def _idle(track: Track) -> tuple[float, float]:
 
 
 def _guess_service(route: Route, k: int, service: float | None) -> float:
-    stop = route.stops[bisect.bisect_left(route.arrivals, k)]
-    if stop.planned_service_s is not None or service is None:
-        return route.priors_s[k]
-    return service
+    return route.priors_s[k] if _stop(route, k).planned_service_s is not None or service is None else service
+
+
+def _stop(route: Route, k: int) -> Stop:
+    """The stop whose cell this is."""
+    return route.stops[bisect.bisect_left(route.arrivals, k)]
+
+
+def _at_least(seconds: float, usual: float) -> float:
+    """However little is collected, the truck stops, and somebody gets out."""
+    return max(seconds, _LEAST_SERVICE * usual)
 
 
 def _likeness(now: When, other: When) -> float:

@@ -28,6 +28,8 @@ class Stop(NamedTuple):
     radius_m: float = 50.0
     polygon: tuple[tuple[float, float], ...] = ()
     """(latitude, longitude) of the corners of its area; without it, that is the circle"""
+    quantity: float | None = None
+    """what is to be collected there, in the tenant's own unit"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ class Lesson(msgspec.Struct, frozen=True, array_like=True):
     start: float | None
     idle: tuple[float, float]
     errors: list[list[float]]
+    quantities: list[tuple[int, float]]
+    """site, what was collected there"""
 
 
 class LegRoad(NamedTuple):
@@ -55,15 +57,19 @@ def drawn_from(fleet: Fleet, trip_id: str, track: Track, planned_start: float | 
     cells = [(place[start], place[end], part, round(seconds, 2)) for (start, end, part), seconds in taught.cells]
     idle = (round(taught.idle[0], 1), round(taught.idle[1], 1))
     errors = [[round(z, 3) for z in each] for each in errors]
-    return Lesson(taught.at, taught.lon, sites, cells, taught.pace, taught.start, idle, errors), better
+    quantities = [(place[site], round(each, 3)) for site, each in taught.quantities.items() if site in place]
+    return Lesson(taught.at, taught.lon, sites, cells, taught.pace, taught.start, idle, errors, quantities), better
 
 
 def take(fleet: Fleet, trip_id: str, route_id: str, lesson: Lesson) -> None:
     """Let a fleet know what a trip taught."""
     names = [*lesson.sites, ""]  # -1 is the last one
     cells = [((names[start], names[end], part), seconds) for start, end, part, seconds in lesson.cells]
+    quantities = {names[site]: each for site, each in lesson.quantities}
     fleet.history.take(
-        history.Lesson(trip_id, route_id, lesson.at, lesson.lon, cells, lesson.pace, lesson.start, lesson.idle)
+        history.Lesson(
+            trip_id, route_id, lesson.at, lesson.lon, cells, lesson.pace, lesson.start, lesson.idle, quantities
+        )
     )
     fleet.bands.take(trip_id, lesson.errors)
 

@@ -58,7 +58,10 @@ def to_drive(trip: Trip) -> tuple[TripStop, ...]:
 
 def for_engine(stops: Sequence[TripStop]) -> list[Stop]:
     """Stops as the engine knows them: by their sites, so that what one trip learns serves the next."""
-    return [Stop(stop.site, stop.lat, stop.lon, stop.service_s, stop.radius_m, stop.polygon) for stop in stops]
+    return [
+        Stop(stop.site, stop.lat, stop.lon, stop.service_s, stop.radius_m, stop.polygon, stop.quantity)
+        for stop in stops
+    ]
 
 
 def seen(stops: Sequence[TripStop], found: Visits) -> dict[str, Seen]:

@@ -37,6 +37,6 @@ def is_same_way(before: Trip, after: Trip) -> bool:
         before.device == after.device
         and before.planned_start == after.planned_start
         and (before.started_at == after.started_at or before.planned_start is not None)
-        and [(s.id, s.lat, s.lon, s.service_s) for s in model.to_drive(before)]
-        == [(s.id, s.lat, s.lon, s.service_s) for s in model.to_drive(after)]
+        and [(s.id, s.lat, s.lon, s.service_s, s.quantity) for s in model.to_drive(before)]
+        == [(s.id, s.lat, s.lon, s.service_s, s.quantity) for s in model.to_drive(after)]
     )

@@ -87,6 +87,7 @@ export const trips: Strings["trips"] = {
     driven: (done, all) => `${done} von ${all} gefahren`,
     drivenOnly: (done) => `${done} gefahren`,
     methods: {
+      traffic: "Frühere Fahrten auf dieser Strecke und die Verkehrslage, wie ein Kartendienst sie kennt.",
       history: "Frühere Fahrten auf diesem Weg, und wie diese Fahrt sich dazu verhält. Damit lässt sich planen.",
       guess: "Diesen Weg ist noch niemand gefahren: übliche Geschwindigkeiten und das Tempo dieser Fahrt. Sehen Sie auf die Spanne, nicht auf die Minute.",
       approach: "Der Wagen ist auf dem Weg zum ersten Halt, der nach Luftlinie und einem Drittel geschätzt ist. Die Zeit wird sich ändern.",
@@ -98,7 +99,7 @@ export const trips: Strings["trips"] = {
       away: (time) => `Seit ${time} abseits des Weges`,
       known: (percent) => `Frühere Fahrten kennen ${percent} % des Weges`,
     },
-    methodNames: { history: "Aus Erfahrung", guess: "Erste Schätzung", approach: "Auf dem Weg zum ersten Halt", detour: "Abseits", aged: "Gealtert" },
+    methodNames: { traffic: "Aus Erfahrung und Verkehr", history: "Aus Erfahrung", guess: "Erste Schätzung", approach: "Auf dem Weg zum ersten Halt", detour: "Abseits", aged: "Gealtert" },
   },
   moves: { assign: "Wagen zuteilen", start: "Beginnen", finish: "Beenden", abandon: "Abbrechen" },
   ask: {

@@ -86,6 +86,7 @@ export const trips = {
     driven: (done: string, all: string) => `${done} of ${all} driven`,
     drivenOnly: (done: string) => `${done} driven`,
     methods: {
+      traffic: "Earlier trips over this road, and a map service's word on the traffic of now.",
       history: "Earlier trips over this road, and how this trip compares to them. Plan by it.",
       guess: "Nobody has driven this road yet: usual speeds and this trip's own pace. Look at the band, not at the minute.",
       approach: "The truck is on its way to the first stop, which is counted as the crow flies and a third. Expect it to change.",
@@ -98,6 +99,7 @@ export const trips = {
       known: (percent: string) => `Earlier trips know ${percent} % of the route`,
     },
     methodNames: {
+      traffic: "From history and traffic",
       history: "From history",
       guess: "First estimate",
       approach: "On the way to the first stop",
