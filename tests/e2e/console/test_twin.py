@@ -96,7 +96,7 @@ def test_a_named_shadow_is_made_and_deleted(visit, dispatcher, rest):
 
 def test_what_milkrun_last_knew_is_shown_with_its_age_and_is_nobodys_to_write(visit, dispatcher):
     page = visit(dispatcher).open("/devices/truck-1?tab=shadow")
-    page.get_by_label("Shadow").select_option(label="Last known ($milkrun)")
+    page.get_by_role("combobox", name="Shadow", exact=True).select_option(label="Last known ($milkrun)")
     expect(row(page, "position.lat")).to_be_visible()
     expect(page.get_by_role("columnheader", name="Heard")).to_be_visible()
     expect(page.get_by_role("button", name="Edit what is wished")).to_have_count(0)
