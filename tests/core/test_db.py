@@ -140,6 +140,23 @@ async def test_a_connection_the_server_ended_is_replaced(filled):
         assert await seen(db, ACME) == {ACME}
 
 
+async def test_connections_that_the_server_ended_all_at_once_cost_no_transaction(filled):
+    async with Database(filled.app, pool_size=4) as db:
+
+        async def pid(barrier: asyncio.Barrier) -> int:
+            async with db.tenant(ACME) as tx:
+                row = await tx.one("SELECT pg_backend_pid() AS pid")
+                await barrier.wait()  # each on a connection of its own
+                return int(row["pid"])
+
+        barrier = asyncio.Barrier(4)
+        pids = await asyncio.gather(*(pid(barrier) for _ in range(4)))
+        assert len(set(pids)) == 4
+        with psycopg.connect(filled.owner, autocommit=True) as conn:
+            conn.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid", (pids,))
+        assert await asyncio.gather(*(seen(db, ACME) for _ in range(8))) == [{ACME}] * 8
+
+
 async def test_a_server_that_is_not_there_is_named_without_its_password(free_port):
     url = f"postgresql://milkrun_app:hush@127.0.0.1:{free_port()}/milkrun"
     async with Database(url) as db:
@@ -219,9 +236,10 @@ async def test_a_server_that_is_away_is_told_within_seconds_and_taken_back_when_
 
 
 async def test_a_server_that_accepts_and_says_nothing_is_away_too():
-    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Until whoever asks has gone away, and no longer: a server closes when its last caller has left.
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)

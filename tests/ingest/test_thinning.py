@@ -30,9 +30,13 @@ def way(steps: Sequence[tuple[float, float, float]]) -> tuple[list[float], list[
     return t, lat, lon
 
 
-def off(t, lat, lon, low, high, at) -> float:
+def narrowed(lat: Sequence[float]) -> float:
+    """How much shorter a degree of longitude is than one of latitude, in the middle of the track."""
+    return math.cos(math.radians((max(lat) + min(lat)) / 2))
+
+
+def off(t, lat, lon, low, high, at, narrow) -> float:
     """Squared degrees from where the straight line between two fixes is at the time of a third."""
-    narrow = math.cos(math.radians((max(lat) + min(lat)) / 2))
     part = (t[at] - t[low]) / ((t[high] - t[low]) or 1.0)
     x = lon[low] + part * (lon[high] - lon[low]) - lon[at]
     y = lat[low] + part * (lat[high] - lat[low]) - lat[at]
@@ -40,8 +44,10 @@ def off(t, lat, lon, low, high, at) -> float:
 
 
 def worst(t, lat, lon, kept: Sequence[int]) -> float:
+    narrow = narrowed(lat)
     return max(
-        (off(t, lat, lon, low, high, at) for low, high in pairwise(kept) for at in range(low + 1, high)), default=0.0
+        (off(t, lat, lon, low, high, at, narrow) for low, high in pairwise(kept) for at in range(low + 1, high)),
+        default=0.0,
     )
 
 
@@ -71,7 +77,8 @@ def test_each_fix_that_is_taken_in_is_the_worst_one_without_it(steps, most):
     for at in added:
         low = max(k for k in few if k < at)
         high = min(k for k in few if k > at)
-        assert math.isclose(off(t, lat, lon, low, high, at), worst(t, lat, lon, few), rel_tol=1e-6, abs_tol=1e-18)
+        farthest = off(t, lat, lon, low, high, at, narrowed(lat))
+        assert math.isclose(farthest, worst(t, lat, lon, few), rel_tol=1e-6, abs_tol=1e-18)
     if not added:
         assert worst(t, lat, lon, few) < 1e-18
 
