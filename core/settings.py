@@ -155,7 +155,7 @@ class ShadowSettings(_Group):
 
 class CommandsSettings(_Group):
     batch_answers: int = Field(500, ge=1, le=10_000, description="answers of devices a transaction takes at most")
-    batch_wait_ms: int = Field(2, ge=0, le=1000, description="an answer waits for others at most this long")
+    batch_wait_ms: int = Field(8, ge=0, le=1000, description="an answer waits for others at most this long")
     receive_maximum: int = Field(4000, ge=1, le=65_535, description="unsettled answers the broker may send ahead")
     lanes_at_once: int = Field(200, ge=1, le=5000, description="devices whose queues one look takes at most")
     look_every_s: float = Field(1.0, ge=0.05, le=60, description="pause between looks where nothing calls for one")
@@ -188,6 +188,7 @@ class NotifySettings(_Group):
     webhook_overlap_hours: float = Field(
         24.0, ge=0, description="after a rotation the old secret signs along this long"
     )
+    secret_key_file: Path = Field(Path("webhooks.key"), description="keys that seal webhooks' secrets; made if missing")
     webhooks_per_tenant: int = Field(20, ge=1, le=1000, description="webhooks of one tenant")
     link_key_file: Path = Field(
         Path("links.key"), description="keys that sign tracking links; made where it is missing"

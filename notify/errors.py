@@ -106,6 +106,12 @@ class InvalidUrl(Invalid):
     code = "invalid_webhook_url"
 
 
+class InvalidSecretKey(Invalid):
+    """The file of the keys that webhooks' secrets are sealed with is not what it should be, or not the right one."""
+
+    code = "invalid_secret_key"
+
+
 class InvalidLinkKey(Invalid):
     """The file of the key that signs tracking links is not what it should be."""
 

@@ -16,7 +16,7 @@ from core import outbox
 from core.bus import Delivery
 from core.clock import Clock, from_epoch_ms
 from core.db import Database, TenantTx
-from core.events import AlertRaised, Event, NoticePosted, StopChanged, TripChanged
+from core.events import AlertRaised, Event, StopChanged, TripChanged
 from core.settings import NotifySettings
 from core.tenancy import tenant_id
 from core.worker import Handler
@@ -64,7 +64,7 @@ class FanOut:
             by_push = {each.id for each in told if "push" in each.channels}
             await self._push(tx, [n for n in notices if n.held is None and n.recipient in by_push], now)
             shown = [n for n in notices if n.read_at is None]
-            await outbox.add(tx, [_posted(tx, each) for each in shown])
+            await outbox.add(tx, [store.posted(tx.tenant, each) for each in shown])
             facts = {
                 "tenant": event.tenant,
                 "alert": event.alert,
@@ -94,7 +94,7 @@ class FanOut:
             replace(notice, held=self._held(each, site, pushed[each.id], now))
             for notice, each in zip(wanted, told, strict=True)
         ]
-        new = await store.add_notices(tx, wanted)
+        new = await store.add_notices(tx, tx.tenant, wanted)
         return [each for each in wanted if each.id in new]
 
     def _held(self, recipient: Recipient, site: Site, pushed: int, now: datetime) -> str | None:
@@ -171,20 +171,6 @@ async def _tell_webhooks(
     digest = hashlib.blake2b("\n".join((tx.tenant, *identity)).encode(), digest_size=16).hexdigest()
     new = [webhooks.delivery(each, kind, f"msg_{digest}", payload, now, alert=alert) for each in listening]
     await deliveries.add(tx, new)
-
-
-def _posted(tx: TenantTx, notice: Notice) -> NoticePosted:
-    return NoticePosted(
-        tenant=tx.tenant,
-        notice=notice.id,
-        recipient=notice.recipient,
-        kind=notice.kind,
-        title=notice.title,
-        body=notice.body,
-        trip=notice.trip,
-        stop=notice.stop,
-        site=notice.site,
-    )
 
 
 def _notice(event: AlertRaised, site: Site, recipient: Recipient, now: datetime) -> Notice:

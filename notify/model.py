@@ -28,6 +28,7 @@ USUAL_KINDS = (Kind.TEN_MINUTES, Kind.FIVE_MINUTES, Kind.DELAYED, Kind.SKIPPED, 
 
 LANGUAGES = ("en", "de")
 
+_OFF_MATTERS = timedelta(days=7)
 _SHORT, _LONG = timedelta(minutes=30), timedelta(hours=2)
 
 
@@ -146,6 +147,9 @@ def is_zone(name: str) -> bool:
     return bool(name)
 
 
+WEBHOOK_DISABLED = "webhook.disabled"
+"""The kind of a notice to a tenant's admins."""
+
 _WORDS = {
     "en": {
         "10min": "The truck arrives in about 10 minutes, at {time}.",
@@ -180,6 +184,41 @@ _WITHOUT_TIME = {
         "started": "Das Fahrzeug ist losgefahren.",
     },
 }
+
+
+_OFF = {
+    "en": {
+        "gone": "{url} answered 410: it wants no more. Nothing is sent there until it is enabled again.",
+        "failing": "{url} has failed for days. Nothing is sent there until it is enabled again.",
+    },
+    "de": {
+        "gone": "{url} hat 410 geantwortet: Es will nichts mehr. Bis zum Wiedereinschalten geht nichts dorthin.",
+        "failing": "{url} schlägt seit Tagen fehl. Bis zum Wiedereinschalten geht nichts dorthin.",
+    },
+}
+_OFF_TITLE = {"en": "Webhook disabled", "de": "Webhook abgeschaltet"}
+
+
+def webhook_disabled(recipient: "Recipient", url: str, reason: str, at: datetime) -> "Notice":
+    """What an admin is told in the application; it is about no trip."""
+    return Notice(
+        id=new_id("ntc_", at),
+        recipient=recipient.id,
+        trip="",
+        stop="",
+        kind=WEBHOOK_DISABLED,
+        alert="",
+        site="",
+        device="",
+        title=_OFF_TITLE[recipient.language],
+        body=_OFF[recipient.language][reason].format(url=url),
+        eta=None,
+        raised_at=at,
+        expires_at=at + _OFF_MATTERS,
+        held=None,
+        created_at=at,
+        read_at=None,
+    )
 
 
 def words(kind: str, language: str, eta: datetime | None, zone: str) -> str:

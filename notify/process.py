@@ -17,15 +17,19 @@ from core.worker import Worker, until_stopped
 from notify import model, store
 from notify.delivery import store as deliveries
 from notify.delivery.sender import Channel, Sender
+from notify.errors import InvalidSecretKey
 from notify.handlers import FanOut
 from notify.push.apns import Apns
 from notify.push.fcm import Fcm
 from notify.tracking import store as links
+from notify.webhooks import service as webhooks
 from notify.webhooks.guard import Guard
 from notify.webhooks.post import Post
+from notify.webhooks.seal import Seal
 
 GROUP = "notify"
 WAITING = Gauge("milkrun_notify_waiting_deliveries", "Deliveries that are not settled, of all tenants", ["channel"])
+SEALED = Gauge("milkrun_notify_sealed_secrets", "Webhooks' secrets that no key of this process opens")
 
 _COUNT_EVERY_S = 15.0
 _FORGET_EVERY = 240  # counts
@@ -90,6 +94,7 @@ def build_senders(settings: NotifySettings, database: Database, clock: Clock, op
         push[missing] = NotSetUp(missing)
     post = Post(
         Guard(settings.webhook_networks),
+        Seal(settings.secret_key_file),
         clock=clock,
         timeout_s=settings.webhook_timeout_s,
         allow_http=settings.webhook_http,
@@ -140,7 +145,7 @@ def _ready() -> Iterator[None]:
 
 async def _look_after(database: Database, settings: NotifySettings, clock: Clock) -> None:
     """Count what waits and remove what is past its time, until cancelled."""
-    rounds = 0
+    rounds, seal = 0, Seal(settings.secret_key_file)
     while True:
         try:
             async with database.unscoped(reason="deliveries of all tenants are counted, and old ones go") as tx:
@@ -152,7 +157,8 @@ async def _look_after(database: Database, settings: NotifySettings, clock: Clock
                     await deliveries.forget(tx, now - timedelta(days=settings.delivery_days))
                     await store.forget_notices(tx, now - timedelta(days=settings.notice_days))
                     await links.forget(tx, now - timedelta(days=settings.delivery_days))
+                    SEALED.set(await webhooks.seal_anew(tx, seal))
             rounds += 1
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, InvalidSecretKey) as error:
             _log.warning("notify.waiting", error=str(error))
         await asyncio.sleep(_COUNT_EVERY_S)

@@ -118,7 +118,7 @@ FOR NO KEY UPDATE OF r
 SELECT k.recipient_id, count(n.notice_id) AS pushed
 FROM unnest(%(recipients)s::text[], %(since)s::timestamptz[]) AS k (recipient_id, since)
     LEFT JOIN notice n ON n.tenant_id = %(tenant)s AND n.recipient_id = k.recipient_id AND n.created_at >= k.since
-                          AND n.held IS NULL
+                          AND n.held IS NULL AND n.trip_id <> ''
 GROUP BY k.recipient_id
 
 -- name: add_notices
@@ -133,6 +133,19 @@ FROM json_to_recordset(%(rows)s::json) AS r (notice_id text, recipient_id text, 
 ORDER BY r.recipient_id
 ON CONFLICT DO NOTHING
 RETURNING notice_id
+
+-- name: admit_admins
+-- Who looks after a tenant has an inbox, whether or not he has looked into it.
+INSERT INTO recipient (tenant_id, recipient_id, created_at, updated_at)
+SELECT tenant_id, user_id, %(at)s, %(at)s FROM user_account
+WHERE tenant_id = %(tenant)s AND role = 'tenant_admin' AND status = 'active'
+ON CONFLICT DO NOTHING
+
+-- name: admins
+SELECT r.*
+FROM user_account u JOIN recipient r ON r.tenant_id = u.tenant_id AND r.recipient_id = u.user_id
+WHERE u.tenant_id = %(tenant)s AND u.role = 'tenant_admin' AND u.status = 'active'
+ORDER BY r.recipient_id
 
 -- name: tokens_of
 SELECT token_id, recipient_id, platform FROM push_token

@@ -10,6 +10,8 @@ from psycopg.rows import DictRow
 
 from core import sql
 from core.db import TenantTx, Tx
+from core.events import NoticePosted
+from core.tenancy import TenantId
 from notify.model import Notice, PushToken, Recipient, Subscription
 
 _SQL = sql.load("notify")
@@ -170,12 +172,18 @@ async def pushed_since(tx: TenantTx, since: Mapping[str, datetime]) -> dict[str,
     return {row["recipient_id"]: row["pushed"] for row in await tx.all(_SQL["pushed_since"], params)}
 
 
-async def add_notices(tx: TenantTx, new: Sequence[Notice]) -> set[str]:
+async def admins(tx: Tx, tenant: TenantId, at: datetime) -> list[Recipient]:
+    """Who looks after the tenant, each with an inbox from now on. Needs the operator login."""
+    await tx.execute(_SQL["admit_admins"], {"tenant": tenant, "at": at})
+    return [_recipient(row) for row in await tx.all(_SQL["admins"], {"tenant": tenant})]
+
+
+async def add_notices(tx: Tx, tenant: TenantId, new: Sequence[Notice]) -> set[str]:
     """The ids of those that were not there before, by trip, stop, recipient and kind."""
     if not new:
         return set()
     rows = msgspec.json.encode([_row(each) for each in new]).decode()
-    return {row["notice_id"] for row in await tx.all(_SQL["add_notices"], {"tenant": tx.tenant, "rows": rows})}
+    return {row["notice_id"] for row in await tx.all(_SQL["add_notices"], {"tenant": tenant, "rows": rows})}
 
 
 async def tokens_of(tx: TenantTx, recipient_ids: Collection[str]) -> list[tuple[str, str, str]]:
@@ -189,6 +197,21 @@ async def tokens_of(tx: TenantTx, recipient_ids: Collection[str]) -> list[tuple[
 async def forget_notices(tx: Tx, before: datetime) -> int:
     """Of all tenants; needs the operator login."""
     return (await tx.execute(_SQL["forget_notices"], {"before": before})).rowcount
+
+
+def posted(tenant: TenantId, notice: Notice) -> NoticePosted:
+    """The news of it."""
+    return NoticePosted(
+        tenant=tenant,
+        notice=notice.id,
+        recipient=notice.recipient,
+        kind=notice.kind,
+        title=notice.title,
+        body=notice.body,
+        trip=notice.trip,
+        stop=notice.stop,
+        site=notice.site,
+    )
 
 
 def _wishes(tx: TenantTx, of: Recipient) -> dict[str, Any]:

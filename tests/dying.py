@@ -1,8 +1,8 @@
 """Processes of ours that die by SIGKILL right before a chosen step, and the points at which one can die.
 
-A step is a statement, BEGIN or COMMIT to PostgreSQL, a command to Redis, or a request to a server elsewhere. It is$
-named by what is said, and a point is a step and the how-many-th of its name it is in the life of the process: so a point is
-the same in each run, in whatever order the tasks of a process come to theirs.
+A step is a statement, BEGIN or COMMIT to PostgreSQL, a command to Redis, or a request to a server elsewhere, named by
+what is said. A point is a step and the how-many-th of its name it is in the life of the process: so it is the same in
+each run, in whatever order the tasks of a process come to theirs.
 
 `python -m tests.dying` has imported everything once and forks the processes it is asked for.
 """

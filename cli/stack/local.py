@@ -16,7 +16,7 @@ from cli.stack.process import LOOPBACK, claim_port
 from cli.stack.servers.broker import KINDS, BrokerPart, choose
 from cli.stack.servers.postgres import Postgres
 from cli.stack.servers.redis import Redis
-from cli.stack.services import API, ETA, SERVICES, Facts, ServicePart, environment, login_variable
+from cli.stack.services import API, ETA, NOTIFY, SERVICES, Facts, ServicePart, environment, login_variable
 from cli.stack.state import Admin, DataFolder, MqttAddress, StackFile
 from cli.stack.supervise import Supervisor
 from cli.stack.web import Web
@@ -93,7 +93,7 @@ class LocalStack:
             timescale=has_timescale(owner_url),
             admin=admin,
         )
-        ours = {"MILKRUN_DATABASE_URL": owner_url, **environment(facts, certificate=None)}
+        ours = {"MILKRUN_DATABASE_URL": owner_url, **environment(facts, certificate=None), **self._sealing()}
         if web:
             ours |= web.variables()
         self._folder.publish(stack, ours)
@@ -196,6 +196,11 @@ class LocalStack:
             asyncio.run(ensure_operator_client(operator_url, _ADMIN, secret))
         return Admin(_ADMIN, secret)
 
+    def _sealing(self) -> dict[str, str]:
+        """Where the keys are that webhooks' secrets are sealed with; the environment wins."""
+        name = "MILKRUN_NOTIFY_SECRET_KEY_FILE"
+        return {name: os.environ.get(name) or str(self._folder.webhook_keys)}
+
     def _services(self, facts: Facts, authority: CertificateAuthority, web: Web | None) -> None:
         for service in SERVICES:
             if service.name == API and web is None:
@@ -207,6 +212,8 @@ class LocalStack:
                     variables |= web.variables()
                 if service.name == ETA:
                     variables |= self._maps()
+                if service.name in {API, NOTIFY}:
+                    variables |= self._sealing()
                 log = self._folder.logs / f"{service.name}.log"
                 port = self._preferred(f"metrics-{service.name}")
                 self._supervisor.start(ServicePart(service, variables, log=log, metrics_port=port))

@@ -29,6 +29,8 @@ API = "api"
 """The one service that can be left out."""
 ETA = "eta"
 """The one that is given maps."""
+NOTIFY = "notify"
+"""The one that signs with webhooks' secrets."""
 
 # Started in this order, stopped together. A further process is a further line.
 SERVICES = (
@@ -38,7 +40,7 @@ SERVICES = (
     Service("shadow", "shadow", ("milkrun_app", "milkrun_operator"), "svc-shadow"),
     Service(ETA, "eta", ("milkrun_app", "milkrun_operator")),
     Service("commands", "commands", ("milkrun_operator",), "svc-commands"),
-    Service("notify", "notify", ("milkrun_app", "milkrun_operator")),
+    Service(NOTIFY, "notify", ("milkrun_app", "milkrun_operator")),
     Service(API, "api", ("milkrun_app", "milkrun_ingest", "milkrun_operator")),
 )
 

@@ -79,6 +79,7 @@ class DataFolder:
         self.basemap = self.path / "district" / "basemap.geojson"
         self._secrets = self.path / "secrets"
         self.keys = self._secrets / "keys"
+        self.webhook_keys = self._secrets / "webhooks.key"
         self._run = self.path / "run"
         self._environment = self._secrets / "environment.json"
 

@@ -36,7 +36,7 @@ WITH waiting AS (
 SELECT t.tenant_id, t.delivery_id, t.channel, t.target_id, t.event_id, t.kind, t.payload, t.attempts, t.expires_at,
        t.created_at, k.token, k.updated_at AS token_at, n.title, n.body, n.trip_id, n.stop_id, n.site_id, n.eta,
        n.raised_at, w.url, w.status AS webhook_status,
-       (SELECT array_agg(s.secret ORDER BY s.created_at DESC, s.secret_id) FROM webhook_secret s
+       (SELECT array_agg(s.sealed ORDER BY s.created_at DESC, s.secret_id) FROM webhook_secret s
         WHERE s.tenant_id = t.tenant_id AND s.webhook_id = t.webhook_id
           AND (s.expires_at IS NULL OR s.expires_at > %(now)s)) AS secrets
 FROM taken t

@@ -16,9 +16,11 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter, Histogram
 
+from core import outbox
 from core.clock import Clock
 from core.db import Database, DatabaseUnavailable, Tx
 from notify import model
+from notify import store as recipients
 from notify.delivery import store
 from notify.delivery.store import Message
 from notify.model import Next, Outcome, Policy, State, Verdict
@@ -225,6 +227,10 @@ class Sender:
         elif since is not None and now - since >= self._disable_after:
             reason = "failing"
         if reason and await store.disable(tx, message, reason, now):
+            told = await recipients.admins(tx, message.tenant, now)
+            notices = [model.webhook_disabled(each, message.url or "", reason, now) for each in told]
+            await recipients.add_notices(tx, message.tenant, notices)
+            await outbox.add(tx, [recipients.posted(message.tenant, each) for each in notices])
             WEBHOOKS_DISABLED.labels(reason).inc()
             _log.warning("notify.webhook_disabled", tenant=message.tenant, webhook=message.target, reason=reason)
 

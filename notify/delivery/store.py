@@ -59,6 +59,7 @@ class Message:
     url: str | None
     is_enabled: bool
     secrets: tuple[bytes, ...]
+    """as they are kept: sealed"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import re
-import secrets
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -18,11 +16,11 @@ from pathlib import Path
 
 from core.errors import MilkrunError
 from core.tenancy import TenantId, tenant_id
+from notify import keys
 from notify.errors import InvalidLinkKey, LinkNotFound
 
 MOST_CHARS = 200
 _SIGNATURE_BYTES = 16
-_KEY = re.compile(r"[0-9a-f]{64}")
 _TOKEN = re.compile(r"([A-Za-z0-9_-]{20,150})\.([A-Za-z0-9_-]{22})")
 
 
@@ -72,38 +70,11 @@ class LinkKeys:
         return grant
 
     @cached_property
-    def _keys(self) -> tuple[bytes, ...]:
-        with suppress(FileExistsError):
-            _make(self._file)
-        try:
-            lines = self._file.read_text(encoding="ascii").split()
-        except (OSError, ValueError) as error:
-            raise InvalidLinkKey(f"{self._file} cannot be read: {error}") from error
-        if not lines or not all(_KEY.fullmatch(line) for line in lines):
-            raise InvalidLinkKey(f"{self._file} holds one or more keys, a line each, of 64 digits 0-9 a-f")
-        return tuple(bytes.fromhex(line) for line in lines)
+    def _keys(self) -> Sequence[bytes]:
+        return keys.read_or_make(self._file, InvalidLinkKey)
 
 
 _UNKNOWN = "there is no such tracking link, or it is over"
-
-
-def _make(file: Path) -> None:
-    """Whole or not at all: another process may read it at the same moment. Raises InvalidLinkKey, FileExistsError."""
-    if file.exists():
-        return
-    draft = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as target:
-            target.write(secrets.token_hex(32) + "\n")
-        try:
-            os.link(draft, file)
-        finally:
-            draft.unlink()
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise InvalidLinkKey(f"{file} cannot be made: {error}") from error
 
 
 def _signature(key: bytes, body: bytes) -> bytes:

@@ -7,10 +7,11 @@ import httpcore
 from core.clock import Clock, epoch_ms
 from notify import model
 from notify.delivery.store import Message
-from notify.errors import InvalidUrl
+from notify.errors import InvalidSecretKey, InvalidUrl
 from notify.model import Outcome, Verdict
 from notify.webhooks import guard, sign
 from notify.webhooks.guard import AddressRefused, Guard, GuardedBackend
+from notify.webhooks.seal import Seal
 
 _ANSWER_BYTES = 16_384
 _AGENT = "Milkrun-Webhooks"
@@ -25,6 +26,7 @@ class Post:
     def __init__(
         self,
         where: Guard,
+        seal: Seal,
         *,
         clock: Clock,
         timeout_s: float,
@@ -38,6 +40,7 @@ class Post:
             keepalive_expiry=30.0,
             network_backend=GuardedBackend(where),
         )
+        self._seal = seal
         self._clock = clock
         self._allow_http = allow_http
         self._timeouts = {"connect": min(5.0, timeout_s), "read": timeout_s, "write": timeout_s, "pool": timeout_s}
@@ -55,7 +58,11 @@ class Post:
             return Outcome(Verdict.REFUSED, error=str(error))
         if not message.secrets:
             return Outcome(Verdict.REFUSED, error="the webhook has no secret to sign with")
-        signed = sign.headers(message.secrets, message.event, epoch_ms(now) // 1000, body)
+        try:
+            secrets = [self._seal.open(message.tenant, message.target, each) for each in message.secrets]
+        except InvalidSecretKey as error:
+            return Outcome(Verdict.RETRY, error=str(error))  # for the operator to mend
+        signed = sign.headers(secrets, message.event, epoch_ms(now) // 1000, body)
         headers = {
             "content-type": "application/json",
             "content-length": str(len(body)),

@@ -1,4 +1,5 @@
--- Webhooks and the secrets that sign for them. Nothing here reads a secret: the senders do (notify.delivery).
+-- Webhooks and the secrets that sign for them. The tenants' door reads no secret: the senders do
+-- (notify.delivery), and whoever seals them anew.
 
 -- name: webhooks
 SELECT * FROM webhook WHERE tenant_id = %(tenant)s AND webhook_id > %(after)s ORDER BY webhook_id LIMIT %(limit)s
@@ -31,8 +32,8 @@ WHERE tenant_id = %(tenant)s AND webhook_id = %(id)s AND (expires_at IS NULL OR 
 ORDER BY created_at DESC, secret_id
 
 -- name: add_secret
-INSERT INTO webhook_secret (tenant_id, webhook_id, secret_id, secret, created_at)
-VALUES (%(tenant)s, %(id)s, %(secret_id)s, %(secret)s, %(at)s)
+INSERT INTO webhook_secret (tenant_id, webhook_id, secret_id, sealed, created_at)
+VALUES (%(tenant)s, %(id)s, %(secret_id)s, %(sealed)s, %(at)s)
 
 -- name: end_secrets
 -- Those so far sign along until then; one that ends sooner anyway does so.
@@ -41,6 +42,16 @@ WHERE tenant_id = %(tenant)s AND webhook_id = %(id)s
 
 -- name: drop_secrets
 DELETE FROM webhook_secret WHERE tenant_id = %(tenant)s AND webhook_id = %(id)s AND expires_at <= %(at)s
+
+-- name: sealed_before
+-- Of all tenants: what is sealed with another key than the one in use. Locked, for one process to seal it anew.
+SELECT tenant_id, webhook_id, secret_id, sealed FROM webhook_secret
+WHERE substring(sealed FOR length(%(name)s::bytea)) <> %(name)s
+ORDER BY tenant_id, webhook_id, secret_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+
+-- name: seal
+UPDATE webhook_secret SET sealed = %(sealed)s
+WHERE tenant_id = %(tenant)s AND webhook_id = %(id)s AND secret_id = %(secret_id)s
 
 -- name: listening
 SELECT webhook_id FROM webhook

@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+
 from core.clock import Clock
-from core.db import Database, TenantTx
+from core.db import Database, TenantTx, Tx
 from core.settings import NotifySettings
 from core.tenancy import TenantId
 from notify import model
@@ -17,6 +19,7 @@ from notify.delivery.store import Delivery, NewDelivery
 from notify.errors import (
     DeliveryNotFound,
     InvalidNotify,
+    InvalidSecretKey,
     PreferencesMoved,
     TooManySecrets,
     TooManyWebhooks,
@@ -26,6 +29,7 @@ from notify.errors import (
 from notify.model import Kind, State
 from notify.webhooks import guard, sign, store
 from notify.webhooks.guard import Guard
+from notify.webhooks.seal import Seal
 from notify.webhooks.store import SecretInfo, Webhook
 
 type Witness = Callable[[TenantTx, str, str, Mapping[str, Any] | None, Mapping[str, Any] | None], Awaitable[None]]
@@ -36,6 +40,8 @@ KINDS = (*(f"alert.{kind}" for kind in Kind), "trip.changed", "stop.changed")
 TEST = "webhook.test"
 
 _MOST_SECRETS = 4
+_ANEW_AT_ONCE = 10_000
+_log = structlog.get_logger()
 
 
 class WebhookService:
@@ -46,6 +52,7 @@ class WebhookService:
         self._settings = settings
         self._clock = clock
         self._guard = Guard(settings.webhook_networks)
+        self._seal = Seal(settings.secret_key_file)
 
     async def page(self, tenant: TenantId, *, after: str = "", limit: int = 100) -> list[Webhook]:
         """In the order in which they were made."""
@@ -67,7 +74,10 @@ class WebhookService:
         description: str = "",
         witness: Witness | None = None,
     ) -> tuple[Webhook, str]:
-        """A new one and its secret, which is told this once. Raises InvalidUrl, InvalidNotify, TooManyWebhooks."""
+        """A new one and its secret, which is told this once.
+
+        Raises InvalidUrl, InvalidNotify, TooManyWebhooks, InvalidSecretKey.
+        """
         now = self._clock()
         self._check(url, kinds)
         secret = sign.new_secret()
@@ -79,11 +89,12 @@ class WebhookService:
             created_at=now,
             updated_at=now,
         )
+        sealed = self._seal.close(tenant, new.id, secret)
         async with self._database.tenant(tenant) as tx:
             if await store.count(tx) >= self._settings.webhooks_per_tenant:
                 raise TooManyWebhooks(f"a tenant has {self._settings.webhooks_per_tenant} webhooks at most")
             await store.add(tx, new)
-            await store.add_secret(tx, new.id, random.token_hex(8), secret, now)
+            await store.add_secret(tx, new.id, random.token_hex(8), sealed, now)
             if witness:
                 await witness(tx, "webhook.created", new.id, None, facts(new))
         return new, sign.written(secret)
@@ -141,15 +152,19 @@ class WebhookService:
     async def rotate(
         self, tenant: TenantId, id_: str, *, overlap: timedelta, witness: Witness | None = None
     ) -> tuple[Webhook, list[SecretInfo], str]:
-        """Another secret; the ones so far sign beside it for `overlap`. Raises WebhookNotFound, TooManySecrets."""
+        """Another secret; the ones so far sign beside it for `overlap`.
+
+        Raises WebhookNotFound, TooManySecrets, InvalidSecretKey.
+        """
         now = self._clock()
         secret = sign.new_secret()
+        sealed = self._seal.close(tenant, id_, secret)
         async with self._database.tenant(tenant) as tx:
             found = await _one(tx, id_, lock=True)
             await store.end_secrets(tx, id_, until=now + overlap, at=now)
             if overlap and len(await store.secrets(tx, id_, now)) >= _MOST_SECRETS:
                 raise TooManySecrets(f"{_MOST_SECRETS} secrets sign already: wait for an overlap to end, or name none")
-            await store.add_secret(tx, id_, random.token_hex(8), secret, now)
+            await store.add_secret(tx, id_, random.token_hex(8), sealed, now)
             after = replace(found, version=found.version + 1, updated_at=now)
             await store.save(tx, after)
             if witness:
@@ -214,6 +229,24 @@ class WebhookService:
             raise InvalidNotify("a webhook is told of something: name at least one kind")
         if unknown := [kind for kind in kinds if kind not in KINDS]:
             raise InvalidNotify(f"{', '.join(unknown[:5])[:200]} is no kind; there are {', '.join(KINDS)}")
+
+
+async def seal_anew(tx: Tx, seal: Seal) -> int:
+    """Seal with the key in use what an older one has sealed, of all tenants; how many are left that none opens.
+
+    Needs the operator login. Raises InvalidSecretKey.
+    """
+    unopened = 0
+    if seal.is_there:
+        for each in await store.sealed_before(tx, seal.name, _ANEW_AT_ONCE):
+            try:
+                secret = seal.open(each.tenant, each.webhook, each.sealed)
+            except InvalidSecretKey as error:
+                _log.warning("notify.sealed", tenant=each.tenant, webhook=each.webhook, error=str(error))
+                unopened += 1
+            else:
+                await store.seal(tx, each._replace(sealed=seal.close(each.tenant, each.webhook, secret)))
+    return unopened
 
 
 def message(kind: str, at: datetime, data: Mapping[str, Any]) -> str:

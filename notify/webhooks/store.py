@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from psycopg.rows import DictRow
 
 from core import sql
-from core.db import TenantTx
+from core.db import TenantTx, Tx
+from core.tenancy import TenantId
 
 _SQL = sql.load("notify.webhooks")
 
@@ -35,6 +37,15 @@ class SecretInfo:
     id: str
     created_at: datetime
     expires_at: datetime | None
+
+
+class SealedSecret(NamedTuple):
+    """A secret as it is kept."""
+
+    tenant: TenantId
+    webhook: str
+    id: str
+    sealed: bytes
 
 
 async def webhooks(tx: TenantTx, *, after: str, limit: int) -> list[Webhook]:
@@ -84,9 +95,20 @@ async def secrets(tx: TenantTx, id_: str, at: datetime) -> list[SecretInfo]:
     return [SecretInfo(row["secret_id"], row["created_at"], row["expires_at"]) for row in rows]
 
 
-async def add_secret(tx: TenantTx, id_: str, secret_id: str, secret: bytes, at: datetime) -> None:
-    params = {"tenant": tx.tenant, "id": id_, "secret_id": secret_id, "secret": secret, "at": at}
+async def add_secret(tx: TenantTx, id_: str, secret_id: str, sealed: bytes, at: datetime) -> None:
+    params = {"tenant": tx.tenant, "id": id_, "secret_id": secret_id, "sealed": sealed, "at": at}
     await tx.execute(_SQL["add_secret"], params)
+
+
+async def sealed_before(tx: Tx, name: bytes, limit: int) -> list[SealedSecret]:
+    """Those of all tenants that do not begin with the name of the key in use, locked. Needs the operator login."""
+    rows = await tx.all(_SQL["sealed_before"], {"name": name, "limit": limit})
+    return [SealedSecret(TenantId(r["tenant_id"]), r["webhook_id"], r["secret_id"], bytes(r["sealed"])) for r in rows]
+
+
+async def seal(tx: Tx, anew: SealedSecret) -> None:
+    params = {"tenant": anew.tenant, "id": anew.webhook, "secret_id": anew.id, "sealed": anew.sealed}
+    await tx.execute(_SQL["seal"], params)
 
 
 async def end_secrets(tx: TenantTx, id_: str, *, until: datetime, at: datetime) -> None:

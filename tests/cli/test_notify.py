@@ -20,7 +20,7 @@ type Milkrun = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def environment(database: DatabaseUrls, redis_url: str) -> dict[str, str]:
+def environment(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> dict[str, str]:
     with psycopg.connect(database.owner) as conn:
         conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme')")
     clean = {key: value for key, value in os.environ.items() if not key.startswith("MILKRUN_")}
@@ -29,6 +29,7 @@ def environment(database: DatabaseUrls, redis_url: str) -> dict[str, str]:
         "MILKRUN_DATABASE_APP_URL": database.app,
         "MILKRUN_DATABASE_OPERATOR_URL": database.operator,
         "MILKRUN_REDIS_URL": redis_url,
+        "MILKRUN_NOTIFY_SECRET_KEY_FILE": str(tmp_path / "webhooks.key"),
         "MILKRUN_NOTIFY_WEBHOOK_HTTP": "true",
         "MILKRUN_NOTIFY_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
         "USER": "jo",

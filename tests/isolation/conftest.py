@@ -96,8 +96,8 @@ INSERT INTO notice (tenant_id, notice_id, recipient_id, trip_id, stop_id, kind, 
     'stop_00000001', '10min', 'alert_00000001', 'site_00000001', 'truck-1', 'Farm', 'Soon', now(), now(), now());
 INSERT INTO webhook (tenant_id, webhook_id, url, kinds, created_at, updated_at)
     VALUES (%(t)s, 'whk_00000001', 'https://erp.example', '{alert.10min}', now(), now());
-INSERT INTO webhook_secret (tenant_id, webhook_id, secret_id, secret, created_at)
-    VALUES (%(t)s, 'whk_00000001', '1', '012345678901234567890123456789', now());
+INSERT INTO webhook_secret (tenant_id, webhook_id, secret_id, sealed, created_at)
+    VALUES (%(t)s, 'whk_00000001', '1', convert_to(repeat('0', 64), 'UTF8'), now());
 INSERT INTO delivery (tenant_id, delivery_id, channel, target_id, event_id, webhook_id, kind, payload, next_at,
     created_at) VALUES (%(t)s, 'dlv_00000001', 'webhook', 'whk_00000001', 'msg_1', 'whk_00000001', 'webhook.test', '',
     now(), now());

@@ -12,7 +12,12 @@ from tests.notify.world import World, place
 @pytest.fixture
 def notify_settings(tmp_path: Path) -> NotifySettings:
     """As a laptop has it: webhooks may go to this machine, by HTTP."""
-    return NotifySettings(link_key_file=tmp_path / "links.key", webhook_http=True, webhook_networks=["127.0.0.0/8"])
+    return NotifySettings(
+        link_key_file=tmp_path / "links.key",
+        secret_key_file=tmp_path / "webhooks.key",
+        webhook_http=True,
+        webhook_networks=["127.0.0.0/8"],
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from notify.push.apns import Apns
 from notify.push.fcm import Fcm
 from notify.webhooks.guard import Guard
 from notify.webhooks.post import Post
+from notify.webhooks.seal import Seal
 from tests.notify.receivers import Answer, Asked, Receiver, http1, http2
 from tests.notify.world import ACME, World
 
@@ -91,7 +92,9 @@ async def apns(world: World, folder: Path) -> AsyncIterator[tuple[Sender, Receiv
 async def webhook(world: World, _folder: Path) -> AsyncIterator[tuple[Sender, Receiver]]:
     async with http1(lambda _: Answer(204)) as receiver:
         guard = Guard(world.settings.webhook_networks)
-        channel = Post(guard, clock=world.now, timeout_s=TIMEOUT_S, allow_http=True)
+        channel = Post(
+            guard, Seal(world.settings.secret_key_file), clock=world.now, timeout_s=TIMEOUT_S, allow_http=True
+        )
         await world.webhooks.add(
             ACME, url=f"{receiver.url}/hook", kinds=["alert.10min", "alert.5min", "alert.arrived", "stop.changed"]
         )

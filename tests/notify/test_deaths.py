@@ -57,6 +57,7 @@ def settings(world: World, redis_url: str, servers: Outside, folder: Path) -> di
         "MILKRUN_NOTIFY_APNS_TEAM_ID": "TEAM123456",
         "MILKRUN_NOTIFY_APNS_TOPIC": "app.milkrun",
         "MILKRUN_NOTIFY_APNS_URL": servers.apns.url,
+        "MILKRUN_NOTIFY_SECRET_KEY_FILE": str(world.settings.secret_key_file),
         "MILKRUN_NOTIFY_WEBHOOK_HTTP": "true",
         "MILKRUN_NOTIFY_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
     }

@@ -11,6 +11,7 @@ from joserfc.jwk import ECKey
 from core.clock import epoch_ms
 from notify.delivery.sender import Sender
 from notify.push.apns import collapse_id
+from notify.service import Wishes
 from tests.notify.outlets import (
     APPLE_KEY,
     OUTLETS,
@@ -24,7 +25,7 @@ from tests.notify.outlets import (
     webhook,
 )
 from tests.notify.receivers import CLOSES, GARBAGE, HANGS, Answer
-from tests.notify.world import ACME, NOON, STOP, TRIP, World, alert
+from tests.notify.world import ACME, NOON, STOP, TRIP, ZETA, World, alert
 
 pytestmark = pytest.mark.db
 
@@ -347,3 +348,45 @@ async def test_a_receiver_that_says_410_is_told_no_more_and_nothing_is_lost(worl
         assert {row["state"] for row in world.deliveries()} == {"sent"}
     ids = [asked.headers["webhook-id"] for asked in receiver.asked]
     assert len(set(ids)) == 2
+
+
+async def test_a_tenants_admins_find_in_their_inbox_which_webhook_was_switched_off_and_why(
+    world: World, tmp_path: Path
+):
+    for tenant, user, role, status in (
+        (ACME, "usr_admin00001", "tenant_admin", "active"),
+        (ACME, "usr_admin00002", "tenant_admin", "active"),
+        (ACME, "usr_gone000001", "tenant_admin", "disabled"),
+        (ACME, "usr_viewer0001", "viewer", "active"),
+        (ZETA, "usr_foreign001", "tenant_admin", "active"),
+    ):
+        world.change(
+            "INSERT INTO user_account (tenant_id, user_id, email, name, role, status, password_hash, created_at,"
+            " updated_at) VALUES (%(t)s, %(u)s, %(u)s || '@acme.example', '', %(r)s, %(s)s, 'h', now(), now())",
+            t=tenant,
+            u=user,
+            r=role,
+            s=status,
+        )
+    await world.people.set_wishes(ACME, "usr_admin00002", Wishes(language="de", daily_cap=0))
+    async with webhook(world, tmp_path) as (sender, receiver):
+        for twice in range(2):
+            receiver.script.extend([Answer(410)] * 2)
+            for kind in ("10min", "5min"):  # both attempts end with it: it is switched off once
+                await world.raise_(alert(kind, trip=f"trip_number00000{twice}"))
+            await send_what_is_due(sender)
+            [hook] = world.rows("SELECT webhook_id, status FROM webhook")
+            assert hook["status"] == "disabled"
+            await world.webhooks.change(ACME, hook["webhook_id"], status="active")
+            receiver.script.clear()
+    told = world.rows("SELECT tenant_id, recipient_id, kind, title, body, trip_id FROM notice ORDER BY recipient_id")
+    assert [(n["tenant_id"], n["recipient_id"], n["kind"], n["title"]) for n in told] == [
+        ("acme", "usr_admin00001", "webhook.disabled", "Webhook disabled"),
+        ("acme", "usr_admin00001", "webhook.disabled", "Webhook disabled"),
+        ("acme", "usr_admin00002", "webhook.disabled", "Webhook abgeschaltet"),
+        ("acme", "usr_admin00002", "webhook.disabled", "Webhook abgeschaltet"),
+    ]
+    assert told[0]["body"].startswith(f"{receiver.url}/hook answered 410")
+    assert [each.recipient for each in world.posted()] == ["usr_admin00001", "usr_admin00002"] * 2
+    [found, _] = await world.people.inbox(ACME, "usr_admin00001", is_unread=True, before=None, limit=10)
+    assert (found.trip, found.stop, found.held) == ("", "", None)

@@ -41,6 +41,7 @@ async def start(world: World, redis_url: str) -> asyncio.subprocess.Process:
             "MILKRUN_REDIS_URL": redis_url,
             "MILKRUN_BUS_PARTITIONS": "2",
             "MILKRUN_BUS_RECLAIM_AFTER_S": "1",
+            "MILKRUN_NOTIFY_SECRET_KEY_FILE": str(world.settings.secret_key_file),
             "MILKRUN_NOTIFY_WEBHOOK_HTTP": "true",
             "MILKRUN_NOTIFY_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
             "MILKRUN_NOTIFY_WEBHOOK_TIMEOUT_S": "1",

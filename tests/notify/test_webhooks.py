@@ -23,6 +23,7 @@ from notify.model import Verdict
 from notify.webhooks import guard, sign
 from notify.webhooks.guard import Address, AddressRefused, Guard
 from notify.webhooks.post import Post
+from notify.webhooks.seal import Seal
 from tests.notify.outlets import TIMEOUT_S, send_all, webhook
 from tests.notify.receivers import Answer, http1
 from tests.notify.world import ACME, World, alert
@@ -72,7 +73,8 @@ async def attempt(world: World, url: str, where: Guard, tls: ssl.SSLContext | No
     hook, _ = await world.webhooks.add(ACME, url="https://erp.example/", kinds=["alert.10min"])
     world.change("UPDATE webhook SET url = %(u)s WHERE webhook_id = %(w)s", u=url, w=hook.id)
     await world.raise_(alert())
-    channel = Post(where, clock=utc_now, timeout_s=TIMEOUT_S, allow_http=True, ssl_context=tls)
+    seal = Seal(world.settings.secret_key_file)
+    channel = Post(where, seal, clock=utc_now, timeout_s=TIMEOUT_S, allow_http=True, ssl_context=tls)
     [message] = await taken(world)
     try:
         return await channel.send(message)

@@ -50,7 +50,8 @@ CREATE TABLE push_token (
 );
 CREATE INDEX push_token_by_recipient ON push_token (tenant_id, recipient_id);
 
--- What stands in an inbox. The unique key is the promise that an alert comes once, however often it is raised.
+-- What stands in an inbox. `notice_once` is the promise that an alert comes once, however often it is raised. What a
+-- tenant's admins are told of its webhooks is about no trip: trip, stop, alert, site and device are empty.
 CREATE TABLE notice (
     tenant_id    text COLLATE "C" NOT NULL,
     notice_id    text COLLATE "C" NOT NULL CHECK (notice_id ~ '^ntc_[0-9a-z]{8,40}$'),
@@ -70,9 +71,9 @@ CREATE TABLE notice (
     created_at   timestamptz NOT NULL,
     read_at      timestamptz,
     PRIMARY KEY (tenant_id, notice_id),
-    UNIQUE (tenant_id, trip_id, stop_id, recipient_id, kind),
     FOREIGN KEY (tenant_id, recipient_id) REFERENCES recipient ON DELETE CASCADE
 );
+CREATE UNIQUE INDEX notice_once ON notice (tenant_id, trip_id, stop_id, recipient_id, kind) WHERE trip_id <> '';
 CREATE INDEX notice_inbox ON notice (tenant_id, recipient_id, created_at DESC, notice_id DESC);
 CREATE INDEX notice_unread ON notice (tenant_id, recipient_id) WHERE read_at IS NULL;
 CREATE INDEX notice_by_alert ON notice (tenant_id, alert_id);
@@ -93,12 +94,13 @@ CREATE TABLE webhook (
     PRIMARY KEY (tenant_id, webhook_id)
 );
 
--- What signs: one secret, or two while one takes over from the other. The tenants' door writes and never reads it.
+-- What signs: one secret, or two while one takes over from the other. Sealed with a key that is in no database
+-- (notify/webhooks/seal.py); the tenants' door writes and never reads it.
 CREATE TABLE webhook_secret (
     tenant_id  text COLLATE "C" NOT NULL,
     webhook_id text COLLATE "C" NOT NULL,
     secret_id  text COLLATE "C" NOT NULL,
-    secret     bytea NOT NULL CHECK (length(secret) BETWEEN 24 AND 64),
+    sealed     bytea NOT NULL CHECK (length(sealed) BETWEEN 56 AND 96),
     created_at timestamptz NOT NULL,
     expires_at timestamptz,
     PRIMARY KEY (tenant_id, webhook_id, secret_id),

@@ -187,11 +187,12 @@ def bodies() -> dict[str, Any]:
 async def world(identity_settings: Settings, database: DatabaseUrls) -> AsyncIterator[World]:
     # The matrix asks faster than any client, and for longer than a token of those tests lives.
     quick = {"client_rate": 1e4, "client_burst": 10**6, "tenant_rate": 1e4, "tenant_burst": 10**6}
+    folder = identity_settings.identity.keys_dir.parent
     settings = identity_settings.model_copy(
         update={
             "api": identity_settings.api.model_copy(update={**quick, "address_rate": 1e4, "address_burst": 10**6}),
             "identity": identity_settings.identity.model_copy(update={"token_ttl_s": 3600}),
-            "notify": NotifySettings(link_key_file=identity_settings.identity.keys_dir.parent / "links.key"),
+            "notify": NotifySettings(link_key_file=folder / "links.key", secret_key_file=folder / "webhooks.key"),
         }
     )
     async with services(settings) as given:

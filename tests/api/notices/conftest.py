@@ -59,7 +59,12 @@ class Office:
 
 @pytest.fixture
 def api_settings(api_settings: Settings, tmp_path: Path) -> Settings:
-    notify = NotifySettings(link_key_file=tmp_path / "links.key", webhook_http=True, webhook_networks=["127.0.0.0/8"])
+    notify = NotifySettings(
+        link_key_file=tmp_path / "links.key",
+        secret_key_file=tmp_path / "webhooks.key",
+        webhook_http=True,
+        webhook_networks=["127.0.0.0/8"],
+    )
     return api_settings.model_copy(update={"notify": notify})
 
 
