@@ -41,7 +41,7 @@ _RATES = [float(rate) for rate in os.environ.get("BENCH_COMMANDS_RATES", "20,50,
 _SECONDS = float(os.environ.get("BENCH_COMMANDS_SECONDS", "20"))
 _RUNS = int(os.environ.get("BENCH_COMMANDS_RUNS", "3"))
 _QUEUED = int(os.environ.get("BENCH_COMMANDS_QUEUED", "10000"))
-_DRAIN_WITHIN_S = 600.0
+_DRAIN_WITHIN_S = 300.0
 _SETTLE_S = 30.0
 _BETWEEN_KILLS_S = 5.0
 _SHARES = ((0.5, "p50"), (0.99, "p99"))
@@ -287,7 +287,8 @@ async def _survive(console: Console, stack: Stack, trucks: list[Truck]) -> None:
     again = sum(truck.seen for truck in trucks) - total
     console.print(
         f"{total:,} queued commands, kill -9 of {len(_KILLED)} processes before and again while they went out: "
-        f"all carried out once, in each truck's order, in {took:,.0f} s; {again} came again under a known id"
+        f"all carried out once, in each truck's order, none lost, in {took:,.0f} s ({total / took:,.0f}/s, kills and "
+        f"restarts included); {again} came again under a known id"
     )
 
 

@@ -85,16 +85,11 @@ class Draft:
 
 async def template_of(tx: TenantTx, id_: str) -> Template:
     """Raises TemplateNotFound."""
-    return _there(await store.template(tx, id_), id_)
+    return there(await store.template(tx, id_), id_)
 
 
-async def template_for(tx: TenantTx, id_: str, device: DeviceId) -> tuple[Template, str | None]:
-    """And the registry's word on the device. Raises TemplateNotFound."""
-    found, status = await store.template_for(tx, id_, device)
-    return _there(found, id_), status
-
-
-def _there(found: Template | None, id_: str) -> Template:
+def there(found: Template | None, id_: str) -> Template:
+    """Raises TemplateNotFound."""
     if found is None:
         raise TemplateNotFound(f"there is no template {id_[:64]!r}")
     return found

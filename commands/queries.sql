@@ -18,9 +18,16 @@ WHERE tenant_id = %(tenant)s AND template_id = %(id)s
 -- name: template
 SELECT * FROM command_template WHERE tenant_id = %(tenant)s AND template_id = %(id)s
 
--- name: template_for
-SELECT t.*, (SELECT status FROM device d WHERE d.tenant_id = t.tenant_id AND d.device_id = %(device)s) AS device_status
-FROM command_template t WHERE tenant_id = %(tenant)s AND template_id = %(id)s
+-- name: briefing
+-- All that sending to one device asks first, its queue taken as by take_lanes; a row in any case.
+WITH taken AS (
+    INSERT INTO command_lane (tenant_id, device_id, due_at)
+    SELECT d.tenant_id, d.device_id, %(at)s FROM device d WHERE d.tenant_id = %(tenant)s AND d.device_id = %(device)s
+    ON CONFLICT (tenant_id, device_id) DO UPDATE SET due_at = least(command_lane.due_at, excluded.due_at))
+SELECT pg_notify('milkrun_commands', ''), t.*, (SELECT status FROM device d WHERE d.tenant_id = %(tenant)s AND d.device_id = %(device)s) AS device_status,
+       EXISTS (SELECT FROM command c WHERE c.tenant_id = %(tenant)s AND c.token = %(token)s) AS is_known
+FROM (VALUES (%(tenant)s::text, %(id)s::text)) AS k (tenant_id, template_id)
+LEFT JOIN command_template t USING (tenant_id, template_id)
 
 -- name: lock_template
 SELECT * FROM command_template WHERE tenant_id = %(tenant)s AND template_id = %(id)s FOR UPDATE
@@ -77,6 +84,9 @@ FROM json_to_recordset(%(rows)s::json) AS r (tenant_id text, command_id text, de
      history json, created_at timestamptz, approved_at timestamptz, expires_at timestamptz, due_at timestamptz,
      lapses_at timestamptz, tried_at timestamptz, sent_at timestamptz, delivered_at timestamptz, ended_at timestamptz,
      updated_at timestamptz)
+WHERE %(room)s::int IS NULL
+   OR (SELECT count(*) FROM command o
+       WHERE o.tenant_id = r.tenant_id AND o.device_id = r.device_id AND o.ended_at IS NULL) < %(room)s
 ON CONFLICT DO NOTHING
 
 -- name: save

@@ -17,8 +17,8 @@ from commands.drafting import (
     require_room,
     require_target,
     reused,
-    template_for,
     template_of,
+    there,
 )
 from commands.errors import CommandNotFound, TargetNotFound, TemplateExists, TemplateMoved, TemplateNotFound
 from commands.groups import GroupService, Selector
@@ -106,22 +106,20 @@ class CommandService:
         """
         at, digest = self._clock(), request.digest(thing.device)
         async with self._database.tenant(thing.tenant) as tx:
-            known = None if request.token is None else await store.by_token(tx, request.token)
-            if known is None:
-                template, status = await template_for(tx, request.template, thing.device)
-                drafted = draft(template, request, sender, self._settings)
-                require_target(thing, status)
-                await store.take_lanes(tx, [thing.device], at)
-                await require_room(tx, [thing.device], self._settings)
+            asked = await store.briefing(tx, request.template, thing.device, request.token, at)
+            if not asked.is_known:
+                drafted = draft(there(asked.template, request.template), request, sender, self._settings)
+                require_target(thing, asked.status)
                 execution = drafted.execution(thing, at, token=request.token, digest=digest)
-                if await store.add(tx, [execution]):
+                if await store.add(tx, [execution], room=self._settings.open_per_device):
                     await outbox.add(tx, [news(execution)])
                     if witness:
                         await witness(tx, execution.id, None, facts(execution))
                     return execution
-                assert request.token is not None, "an id of our own was there already"
-                known = await store.by_token(tx, request.token)  # whoever sent it at the same time was first
-                assert known is not None
+            known = None if request.token is None else await store.by_token(tx, request.token)
+            if known is None:
+                await require_room(tx, [thing.device], self._settings)
+            assert known is not None, "an id of our own was there already"
             if known.digest != digest:
                 raise reused(request.token)
             return known

@@ -50,6 +50,15 @@ class Wanted:
     until: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """What sending to one device asks first: the template, the registry's word on the device, and about the token."""
+
+    template: Template | None
+    status: str | None
+    is_known: bool
+
+
 # --- templates ------------------------------------------------------------------------------------------------------
 
 
@@ -67,10 +76,12 @@ async def template(tx: TenantTx, id_: str, *, lock: bool = False) -> Template | 
     return None if row is None else _template(row)
 
 
-async def template_for(tx: TenantTx, id_: str, device: DeviceId) -> tuple[Template | None, str | None]:
-    """A template, and the registry's word on a device; None for what is not there."""
-    row = await tx.one(_SQL["template_for"], {"tenant": tx.tenant, "id": id_, "device": device})
-    return (None, None) if row is None else (_template(row), row["device_status"])
+async def briefing(tx: TenantTx, id_: str, device: DeviceId, token: str | None, at: datetime) -> Briefing:
+    """Holds the device's queue as `take_lanes` does."""
+    params = {"tenant": tx.tenant, "id": id_, "device": device, "token": token, "at": at}
+    row = await tx.one(_SQL["briefing"], params)
+    assert row is not None
+    return Briefing(None if row["version"] is None else _template(row), row["device_status"], row["is_known"])
 
 
 async def templates(tx: TenantTx, *, deprecated: bool | None, after: str, limit: int) -> list[Template]:
@@ -94,9 +105,10 @@ async def lock_lanes(tx: Tx, things: Collection[Thing]) -> None:
 # --- executions -----------------------------------------------------------------------------------------------------
 
 
-async def add(tx: TenantTx, executions: Sequence[Execution]) -> int:
-    """How many were new. A token that is there already is not."""
-    return (await tx.execute(_SQL["add"], {"rows": encode([_row(each) for each in executions])})).rowcount
+async def add(tx: TenantTx, executions: Sequence[Execution], *, room: int | None = None) -> int:
+    """How many were added: not one whose token is there already, nor one for a device with `room` open ones."""
+    params = {"rows": encode([_row(each) for each in executions]), "room": room}
+    return (await tx.execute(_SQL["add"], params)).rowcount
 
 
 async def save(tx: Tx, executions: Collection[Execution]) -> None:

@@ -7,7 +7,7 @@ sets for one transaction only; without it a query sees no rows.
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, LiteralString, Self
 from weakref import WeakValueDictionary
@@ -166,6 +166,8 @@ class Database:
                 await conn.execute(begin, prepare=False)
             except BaseException as error:
                 self._held -= 1
+                with suppress(OperationalError):
+                    await conn.rollback()
                 await self._pool.putconn(conn)
                 tries_left -= 1
                 if not isinstance(error, OperationalError) or not conn.broken or tries_left < 0:

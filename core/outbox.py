@@ -22,6 +22,11 @@ WAITING = Gauge("milkrun_outbox_waiting_rows", "Outbox rows not yet published, t
 _COUNT_EVERY_S = 5.0
 _MOST_ROWS = 100
 _AT_ONCE = 500
+_TAKE = """
+DELETE FROM outbox WHERE id = ANY(ARRAY(
+    SELECT id FROM outbox WHERE due_at <= clock_timestamp() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED))
+RETURNING id, entries
+"""
 _log = structlog.get_logger()
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Entry])
@@ -96,17 +101,16 @@ class Relay:
             await asyncio.sleep(_COUNT_EVERY_S)
 
     async def relay_once(self, most: int = _MOST_ROWS) -> int:
-        """Publish up to `most` rows and return how many. Raises BusUnavailable with nothing deleted."""
+        """Publish up to `most` rows and return how many. Raises BusUnavailable with nothing deleted.
+
+        What it takes is deleted at the commit, which follows the publication.
+        """
         async with self._database.unscoped(reason="the outbox carries every tenant's news") as tx:
-            rows = await tx.all(
-                "SELECT id, entries FROM outbox WHERE due_at <= clock_timestamp() ORDER BY id LIMIT %s "
-                "FOR UPDATE SKIP LOCKED",
-                (most,),
-            )
+            rows = await tx.all(_TAKE, (most,))
             if not rows:
                 return 0
+            rows.sort(key=lambda row: row["id"])
             await self._publish([_decoder.decode(row["entries"]) for row in rows])
-            await tx.execute("DELETE FROM outbox WHERE id = ANY(%s)", ([row["id"] for row in rows],))
         RELAYED.inc(len(rows))
         return len(rows)
 

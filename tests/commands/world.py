@@ -234,6 +234,14 @@ class World:
         """The states it went through."""
         return [step[1] for step in self.row(execution)["history"]]
 
+    def lane(self, thing_name: str = TRUCK) -> tuple[datetime | None, bool]:
+        """When a queue is looked at next, and whether it waits for its device."""
+        tenant, _, device = thing_name.partition(":")
+        with psycopg.connect(self.urls.operator) as conn:
+            query = "SELECT due_at, waits FROM command_lane WHERE tenant_id = %s AND device_id = %s"
+            [(due_at, waits)] = conn.execute(query, (tenant, device)).fetchall()
+        return due_at, waits
+
     async def comes_to(self, execution: str | Execution, state: State | str, seconds: float = ANSWER_S) -> None:
         await until(lambda: self.state(execution) == state, within_s=seconds)
 

@@ -30,6 +30,7 @@ async def test_c01_sent_delivered_succeeded_and_every_step_is_shown(control: Con
     assert (sent["state"], sent["sender"]["kind"], sent["attempts"]) == ("CREATED", "client", 0)
     asked = await asyncio.to_thread(truck.command)
     assert asked.execution == sent["id"]
+    await control.world.comes_to(sent["id"], "SENT")  # who answers before that leaves nothing to confirm
     for status in ("DELIVERED", "SUCCEEDED"):
         await asyncio.to_thread(lambda s=status: truck.answer(sent["id"], s, result={"n": {"s": "1"}}))
     shown = await control.show(sent)
