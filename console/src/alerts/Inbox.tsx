@@ -59,7 +59,7 @@ function Line({ notice, onRead }: { notice: Notice; onRead: () => void }) {
       <KindBadge kind={notice.kind} />
       <div>
         <p className="name">
-          <Link href={`/trips/${notice.trip}`} onClick={() => isUnread && onRead()}>
+          <Link href={notice.trip === "" ? "/admin/webhooks" : `/trips/${notice.trip}`} onClick={() => isUnread && onRead()}>
             {notice.title}
           </Link>
         </p>
@@ -75,5 +75,5 @@ function Line({ notice, onRead }: { notice: Notice; onRead: () => void }) {
 
 export function KindBadge({ kind }: { kind: string }) {
   const { s } = useLocale();
-  return <span className={`badge alert-${kind}`}>{s.alerts.kinds[kind] ?? kind}</span>;
+  return <span className={`badge alert-${kind}`}>{s.alerts.kinds[kind] ?? s.alerts.otherKinds[kind] ?? kind}</span>;
 }

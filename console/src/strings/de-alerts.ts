@@ -19,6 +19,7 @@ export const alerts: Strings["alerts"] = {
     skipped: "Ausgelassen",
     missed: "Vorbeigefahren",
   },
+  otherKinds: { "webhook.disabled": "Webhook" },
   kind: "Meldung",
   anyKind: "Jede Meldung",
   at: "Zeit",

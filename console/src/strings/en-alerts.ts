@@ -18,6 +18,7 @@ export const alerts = {
     skipped: "Skipped",
     missed: "Missed",
   } as Record<string, string>,
+  otherKinds: { "webhook.disabled": "Webhook" } as Record<string, string>,
   kind: "Alert",
   anyKind: "Every alert",
   at: "Time",
