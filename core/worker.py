@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import signal
 import time
 import uuid
@@ -35,11 +36,10 @@ _log = structlog.get_logger()
 
 
 class Worker:
-    """One consumer of `group`. `handlers` decides which streams it reads; events without a handler are acknowledged.
+    """One consumer of `group`. `handlers` decides which streams it reads; events without a handler are passed by.
 
-    `batches` are handlers that take all that was read of a partition at once, in order, where it is of their event
-    alone: who falls behind catches up with one piece of work for many entries. When one raises, its entries come
-    again one by one.
+    `batches` are handlers that take all that was read of a partition at once, in order: who falls behind catches up
+    with one piece of work for many entries. When one raises, its entries come again one by one.
 
     `on_lease` is told of each stream whose reading begins (True) or is over (False): in between nobody else reads it,
     but for a reader that was held up for longer than its lease.
@@ -60,8 +60,10 @@ class Worker:
         on_lease: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._group = group
-        self._batches = batches or {}
-        self._handlers = {**handlers, **{event: _one_by_one(batch) for event, batch in self._batches.items()}}
+        batches = batches or {}
+        self._batched = {event.__name__: batch for event, batch in batches.items()}
+        self._handlers = {**handlers, **{event: _one_by_one(batch) for event, batch in batches.items()}}
+        self._names = {event.__name__ for event in self._handlers}
         self._bus = bus
         self._database = database
         self._settings = settings
@@ -113,35 +115,39 @@ class Worker:
             renew_at = time.monotonic() + self._settings.reclaim_after_s / 5
             while time.monotonic() < renew_at:
                 found = await self._bus.read(key, self._group, self._consumer, most=_MOST, wait_ms=wait_ms)
-                if not await self._together(key, found):
-                    for delivery in found:
-                        await self._deliver(delivery)
+                for name, run in itertools.groupby(found, self._name):
+                    await self._take(key, name, list(run))
 
-    async def _together(self, key: str, found: Sequence[Delivery]) -> bool:
-        """Handle all of `found` as one; False when it is not to be, or went wrong: they are to be handled singly."""
-        if len(found) < 2:
-            return False
+    def _name(self, delivery: Delivery) -> str:
+        """Which event it is; empty when it is none of ours."""
         try:
-            decoded = [events.decode(delivery.body) for delivery in found]
+            return events.name(delivery.body)
         except msgspec.DecodeError:
-            return False
-        (kind, *others) = {type(event) for event in decoded}
-        batch = self._batches.get(kind)
-        if others or batch is None:
-            return False
-        name = kind.__name__
+            return ""
+
+    async def _take(self, key: str, name: str, run: Sequence[Delivery]) -> None:
+        """Entries of one event, in order."""
+        if name and name not in self._names:
+            await self._acknowledge(key, name, run)
+        elif name not in self._batched or len(run) == 1 or not await self._together(key, name, run):
+            for delivery in run:
+                await self._deliver(delivery)
+
+    async def _together(self, key: str, name: str, run: Sequence[Delivery]) -> bool:
+        """Handle them all as one; False when that went wrong: they are to be handled singly."""
         try:
             with SECONDS.labels(self._group, name).time():
-                await batch(list(zip(decoded, found, strict=True)))
+                await self._batched[name]([(events.decode(delivery.body), delivery) for delivery in run])
         except Exception as error:  # noqa: BLE001  one of them may be to blame; alone it is found out
             FAILED.labels(self._group, name).inc()
-            _log.warning(
-                "worker.batch_failed", group=self._group, event_type=name, entries=len(found), error=repr(error)
-            )
+            _log.warning("worker.batch_failed", group=self._group, event_type=name, entries=len(run), error=repr(error))
             return False
-        await self._bus.acknowledge(key, self._group, [delivery.id for delivery in found])
-        HANDLED.labels(self._group, name).inc(len(found))
+        await self._acknowledge(key, name, run)
         return True
+
+    async def _acknowledge(self, key: str, name: str, run: Sequence[Delivery]) -> None:
+        await self._bus.acknowledge(key, self._group, [delivery.id for delivery in run])
+        HANDLED.labels(self._group, name).inc(len(run))
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:
@@ -168,8 +174,7 @@ class Worker:
                 await asyncio.sleep(min(5.0, 0.1 * 2**times))
                 await self._bus.lease(delivery.stream_key, self._group, self._consumer, self._settings.reclaim_after_s)
                 times += 1
-        await self._bus.acknowledge(delivery.stream_key, self._group, [delivery.id])
-        HANDLED.labels(self._group, name).inc()
+        await self._acknowledge(delivery.stream_key, name, [delivery])
 
     async def _give_up(self, delivery: Delivery, detail: str) -> None:
         letter = dead_letters.DeadLetter(

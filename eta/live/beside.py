@@ -38,7 +38,7 @@ class Beside:
     def said(self, followed: Followed, told: ArrivalsEstimated) -> None:
         """New fixes have led to this."""
         trip = followed.trip
-        expected = [Expected(a.stop, a.eta / 1000, a.p10 / 1000, a.p90 / 1000) for a in told.arrivals]
+        expected = (Expected(a.stop, a.eta / 1000, a.p10 / 1000, a.p90 / 1000) for a in told.arrivals)
         self._recorder.heard(trip.tenant, trip.id, told.made_at / 1000, told.method, expected)
         self._recalibrate_if_due(followed)
 
