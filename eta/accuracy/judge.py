@@ -69,7 +69,7 @@ class Judge:
         fixes: list[Fix] = []
         if trip.device is not None:
             async with self._tenants.tenant(trip.tenant) as tenant_tx:
-                fixes = await store.fixes(tenant_tx, trip.device, trip.started_at - _BEFORE, trip.ended_at)
+                fixes = await store.fixes(tenant_tx, trip.device, trip.driven_since - _BEFORE, trip.ended_at)
         async with self._everyone.unscoped(reason="what is kept of a trip of any tenant") as tx:
             visits = await store.visits(tx, trip.tenant, trip.trip)
             reached = arrivals(visits, fixes)

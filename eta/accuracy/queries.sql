@@ -10,7 +10,8 @@ ON CONFLICT DO NOTHING
 
 -- name: to_judge
 -- Trips that have ended a while ago, oldest first: what was late has come by then.
-SELECT t.tenant_id, t.trip_id, t.route_id, t.device_id, t.day, t.started_at, t.ended_at
+SELECT t.tenant_id, t.trip_id, t.route_id, t.device_id, t.day, t.started_at, t.ended_at,
+       coalesce(t.handed_over_at, t.started_at) AS driven_since
 FROM trip t
 WHERE t.state = 'done' AND t.started_at IS NOT NULL AND t.ended_at BETWEEN %(since)s AND %(until)s
   AND EXISTS (SELECT FROM eta_said s WHERE s.tenant_id = t.tenant_id AND s.trip_id = t.trip_id)

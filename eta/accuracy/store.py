@@ -44,6 +44,8 @@ class Finished:
     day: date
     started_at: datetime
     ended_at: datetime
+    driven_since: datetime
+    """by this device"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ async def to_judge(tx: Tx, since: datetime, until: datetime, limit: int) -> list
             row["day"],
             row["started_at"],
             row["ended_at"],
+            row["driven_since"],
         )
         for row in rows
     ]

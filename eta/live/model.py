@@ -33,6 +33,7 @@ def at(epoch_s: float) -> datetime:
 def counts_since(trip: Trip, lead_s: float, earlier: datetime | None) -> datetime | None:
     """Fixes from this time on are the trip's; None: it has not begun and nobody said when it will.
 
+    Of a device that got the trip on the way they count from shortly before then: what it passed earlier was not served.
     `earlier`: when the trip before it of the same device ended. The same before and after a crash, for it follows from
     what is kept of the trip alone.
     """
@@ -40,7 +41,12 @@ def counts_since(trip: Trip, lead_s: float, earlier: datetime | None) -> datetim
     if trip.started_at is not None:
         starts.append(trip.started_at - timedelta(seconds=_BEFORE_START_S))
     since = min(starts, default=None)
-    return since if since is None or earlier is None else max(since, earlier)
+    if since is None:
+        return None
+    later = [] if earlier is None else [earlier]
+    if trip.handed_over_at is not None:
+        later.append(trip.handed_over_at - timedelta(seconds=_BEFORE_START_S))
+    return max([since, *later])
 
 
 def to_drive(trip: Trip) -> tuple[TripStop, ...]:

@@ -34,7 +34,7 @@ async def recalled(
 def is_same_way(before: Trip, after: Trip) -> bool:
     """Whether a change left alone what the trip is worked out from."""
     return (
-        before.device == after.device
+        (before.device, before.handed_over_at) == (after.device, after.handed_over_at)
         and before.planned_start == after.planned_start
         and (before.started_at == after.started_at or before.planned_start is not None)
         and [(s.id, s.lat, s.lon, s.service_s, s.quantity) for s in model.to_drive(before)]

@@ -101,6 +101,8 @@ class Trip:
     state: TripState = TripState.PLANNED
     is_recurring: bool = False
     started_at: datetime | None = None
+    handed_over_at: datetime | None = None
+    """when its device got it, where it got it on the way: what that one did before is not the trip's"""
     ended_at: datetime | None = None
     reason: str = ""
     """why it was abandoned"""
@@ -161,7 +163,8 @@ def assign(before: Trip, device: DeviceId | None, at: datetime) -> Change:
     if before.state is TripState.PLANNED:
         return _changed(replace(before, device=device), at)
     handed = {stop.id: _handed_over(stop, at) for stop in before.stops}
-    after, told = _changed(replace(before, device=device, stops=_replaced(before.stops, handed)), at)
+    after = replace(before, device=device, stops=_replaced(before.stops, handed), handed_over_at=at)
+    after, told = _changed(after, at)
     return after, [*_stop_news(before, handed, at), *told]
 
 

@@ -47,16 +47,16 @@ ORDER BY t.trip_id
 
 -- name: add_trip
 INSERT INTO trip (tenant_id, trip_id, code, route_id, device_id, day, planned_start, state, is_recurring, started_at,
-                  ended_at, reason, version, created_at, updated_at)
+                  handed_over_at, ended_at, reason, version, created_at, updated_at)
 VALUES (%(tenant)s, %(trip)s, %(code)s, %(route)s, %(device)s, %(day)s, %(planned_start)s, %(state)s, %(is_recurring)s,
-        %(started_at)s, %(ended_at)s, %(reason)s, %(version)s, %(created_at)s, %(updated_at)s)
+        %(started_at)s, %(handed_over_at)s, %(ended_at)s, %(reason)s, %(version)s, %(created_at)s, %(updated_at)s)
 
 -- name: save_trip
 -- Only over the version that was read.
 UPDATE trip
 SET device_id = %(device)s, day = %(day)s, planned_start = %(planned_start)s, state = %(state)s,
-    started_at = %(started_at)s, ended_at = %(ended_at)s, reason = %(reason)s, version = %(version)s,
-    updated_at = %(updated_at)s
+    started_at = %(started_at)s, handed_over_at = %(handed_over_at)s, ended_at = %(ended_at)s, reason = %(reason)s,
+    version = %(version)s, updated_at = %(updated_at)s
 WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s AND version = %(was)s
 RETURNING trip_id
 

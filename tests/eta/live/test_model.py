@@ -6,11 +6,12 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.tenancy import DeviceId
 from eta.engine.fleet import Fleet
 from eta.engine.route import drawn
 from eta.engine.track import Track
 from eta.live import model
-from eta.trips.model import StopState, TripState
+from eta.trips.model import StopState, TripState, assign
 from tests.eta.live.morning import moment
 from tests.eta.roads import ROAD, STARTS_AT, STOPS, drive
 from tests.eta.trips.rounds import MORNING, at, trip, under_way
@@ -72,6 +73,16 @@ def test_a_trip_counts_fixes_from_its_lead_on_and_from_its_start_when_that_was_e
     assert model.counts_since(early, 3600.0, None) == early.started_at - timedelta(minutes=2)
     assert model.counts_since(planned, 3600.0, at(-30)) == at(-30)
     assert model.counts_since(replace(planned, planned_start=None), 3600.0, None) is None
+
+
+def test_a_trip_that_was_handed_over_counts_fixes_from_then_on():
+    handed, _ = assign(under_way(), DeviceId("truck-2"), at(20))
+    assert model.counts_since(handed, 3600.0, None) == at(18)
+    assert model.counts_since(handed, 3600.0, at(5)) == at(18)
+    assert model.counts_since(handed, 3600.0, at(19)) == at(19)
+    # Given before it began, its device may have begun it before it was given.
+    planned, _ = assign(trip(), DeviceId("truck-2"), at(20))
+    assert model.counts_since(planned, 3600.0, None) == MORNING - timedelta(hours=1)
 
 
 def test_stops_a_person_left_out_are_not_on_the_road_and_those_of_another_truck_neither():

@@ -6,7 +6,7 @@ import pytest
 
 from core.events import StopChanged, TripChanged
 from eta.trips.model import StopState, TripState
-from tests.eta.live.morning import ACME, states
+from tests.eta.live.morning import ACME, moment, states
 from tests.eta.roads import ROAD, STARTS_AT, drive
 
 pytestmark = [pytest.mark.db, pytest.mark.redis]
@@ -138,6 +138,31 @@ async def test_a_trip_given_to_another_truck_goes_on_with_that_one(morning):
     done = await morning.trip(trip)
     assert done.state is TripState.DONE
     assert {stop.state for stop in done.stops} <= {SERVED, SKIPPED}
+
+
+@pytest.mark.parametrize("dies_every", [1000, 9])
+async def test_what_a_truck_passed_before_it_got_the_trip_is_still_to_be_served(morning, dies_every):
+    trip = await morning.round()
+    way = fixes()
+    await morning.drive(way[:46])  # the first truck has served the first farm
+    morning.store(way[:88], "truck-2")  # the second one has been at two, on business of its own
+    morning.now = moment(way[100].at)
+    await morning.trips.assign(ACME, trip.id, "truck-2")
+    given_at = morning.now
+    shift = way[100].at - way[46].at + 30.0
+    again = [fix._replace(at=fix.at + shift) for fix in way[46:]]
+    await morning.hear(again[:1], device="truck-2")
+    found = await morning.trip(trip)
+    assert [stop.state for stop in found.stops][2:] == [StopState.PLANNED] * 4
+    for n, fix in enumerate(again[1:], 1):
+        worker = morning.worker() if n % dies_every == 0 else (worker if n > dies_every else morning.follower)  # noqa: F821
+        await morning.hear([fix], device="truck-2", by=worker)
+    done = await morning.trip(trip)
+    assert done.state is TripState.DONE
+    assert {stop.state for stop in done.stops} == {SERVED}
+    assert [stop.arrived_at > given_at for stop in done.stops[2:]] == [True] * 4
+    assert done.stops[1].arrived_at < given_at
+    assert done.started_at == found.started_at
 
 
 async def test_a_device_without_a_trip_is_nobodys_business(morning):

@@ -163,6 +163,7 @@ def test_a_trip_that_is_handed_over_keeps_what_was_reached():
     )
     after, news = model.assign(running, DeviceId("truck-2"), at(10))
     assert states(after) == ["served", "planned", "served", "planned"]
+    assert after.handed_over_at == at(10)
     assert [(type(each).__name__, each.state) for each in news] == [
         ("StopChanged", "planned"), ("StopChanged", "served"), ("TripChanged", "under_way"),
     ]  # fmt: skip
