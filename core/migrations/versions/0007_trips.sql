@@ -72,6 +72,7 @@ CREATE TABLE trip (
     state         text NOT NULL CHECK (state IN ('planned', 'under_way', 'done', 'abandoned')),
     is_recurring  boolean NOT NULL,       -- the one trip its route has on that day by plan
     started_at    timestamptz,
+    handed_over_at timestamptz,           -- when its device got it, where it got it on the way
     ended_at      timestamptz,
     reason        text NOT NULL DEFAULT '',  -- why it was abandoned
     version       bigint NOT NULL,        -- counts every change of the trip or one of its stops: the ETag
