@@ -5,13 +5,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.embedded import launch
 from broker.mosquitto import MosquittoConfig, command, prepare
+from cli.stack.process import free_port
+from core.settings import MqttSettings
 from tests.broker.pki import Authority, Credentials
 from tests.broker.wire import Client
 
@@ -44,6 +48,17 @@ class Fleet:
     def service(self, name: str, *, protocol: int = 5, port: int | None = None) -> Client:
         credentials = self.credentials(name, self.services)
         return Client(port or self.service_port, self.services.ca_file, credentials, protocol=protocol)
+
+    def mqtt(self, service: str) -> MqttSettings:
+        """How a service of ours reaches the broker."""
+        credentials = self.credentials(service, self.services)
+        return MqttSettings(
+            host="localhost",
+            port=self.service_port,
+            ca_file=self.services.ca_file,
+            cert_file=credentials.cert_file,
+            key_file=credentials.key_file,
+        )
 
 
 class MosquittoRunner:
@@ -98,6 +113,19 @@ class EmbeddedRunner(MosquittoRunner):
         with (self.config.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(launch.command(self.config), stdout=output, stderr=subprocess.STDOUT)
         wait_for(self.process, (self.config.device_port, self.config.service_port))
+
+
+@contextmanager
+def serving(kind: type[MosquittoRunner] = MosquittoRunner) -> Iterator[tuple[Fleet, MosquittoRunner]]:
+    """A broker with nothing in it, for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="milkrun-broker-") as folder:
+        fleet = Fleet(Path(folder), free_port(), free_port())
+        runner = kind(fleet, Path(folder) / "broker")
+        runner.start()
+        try:
+            yield fleet, runner
+        finally:
+            runner.stop()
 
 
 def wait_for(process: subprocess.Popen[bytes], ports: tuple[int, ...], seconds: float = 15.0) -> None:

@@ -1,6 +1,5 @@
 """Actors x topic classes x verbs on the real Mosquitto, compared with broker/policy.py."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +8,7 @@ from cryptography.x509 import ReasonFlags
 
 from broker import policy
 from broker.policy import Action, Device, Principal, Service, allowed
-from cli.stack.process import free_port
-from tests.broker.brokers import Fleet, MosquittoRunner, eventually
+from tests.broker.brokers import Fleet, MosquittoRunner, eventually, serving
 from tests.broker.wire import Client, Closed
 
 pytestmark = pytest.mark.mosquitto
@@ -58,12 +56,8 @@ TOPICS = (
 
 @pytest.fixture(scope="module")
 def ground(mosquitto_path: Path) -> Iterator[tuple[Fleet, MosquittoRunner]]:
-    with tempfile.TemporaryDirectory(prefix="milkrun-acl-") as folder:
-        fleet = Fleet(Path(folder), free_port(), free_port())
-        runner = MosquittoRunner(fleet, Path(folder) / "broker")
-        runner.start()
-        yield fleet, runner
-        runner.stop()
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture

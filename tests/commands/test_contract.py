@@ -14,21 +14,9 @@ from core.db import Database
 from core.tenancy import TenantId
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.broker.wire import Closed
-from tests.commands.world import (
-    ANN,
-    BEN,
-    FOREIGN,
-    SIBLING,
-    TRUCK,
-    Device,
-    Shifted,
-    World,
-    offer,
-    send,
-    template,
-    thing,
-)
+from tests.commands.world import ANN, BEN, FOREIGN, SIBLING, TRUCK, Device, Shifted, World, offer, send, template
 from tests.conftest import DatabaseUrls
+from tests.desk import thing
 from tests.faults import until
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.db]

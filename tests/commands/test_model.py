@@ -17,7 +17,8 @@ from commands.errors import (
     UnknownExecution,
 )
 from commands.model import ANSWERS, FINAL, MOVES, OPEN, Actor, Answer, Execution, State, Terms
-from tests.commands.world import ANN, BEN, thing
+from tests.commands.world import ANN, BEN
+from tests.desk import thing
 
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 SAID = (State.DELIVERED, State.IN_PROGRESS, State.SUCCEEDED, State.FAILED, State.REJECTED, State.TIMED_OUT)

@@ -11,7 +11,8 @@ from commands.model import Answer, Execution, State
 from commands.sending import planning
 from commands.sending.planning import Lane
 from tests.commands.test_model import START, made
-from tests.commands.world import BEN, thing
+from tests.commands.world import BEN
+from tests.desk import thing
 
 ONLINE = Lane(thing("acme:t1"), is_in_service=True, online_since=START - timedelta(hours=1))
 AWAY = replace(ONLINE, online_since=None)

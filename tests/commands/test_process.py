@@ -1,11 +1,7 @@
 """`python -m commands` as a process: it, the broker, Redis and PostgreSQL killed with commands in the queues."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +13,6 @@ import pytest
 
 from broker import policy
 from cli.stack.errors import StartFailed
-from cli.stack.process import free_port
 from cli.stack.servers.postgres import Postgres
 from cli.stack.servers.redis import Redis
 from commands.drafting import Request
@@ -26,58 +21,29 @@ from commands.service import CommandService
 from core.db import Database
 from core.migrate import ROLES, grant_logins, migrate
 from core.tenancy import TenantId
-from tests.broker.brokers import EmbeddedRunner, Fleet, MosquittoRunner, eventually
+from tests.broker.brokers import EmbeddedRunner, Fleet, MosquittoRunner, eventually, serving
 from tests.broker.wire import Closed
-from tests.commands.world import ANN, Device, World, offer, register, send, template
+from tests.commands.world import ANN, Device, World, offer, send, template
 from tests.conftest import DatabaseUrls
+from tests.desk import Process, register
 
 pytestmark = [pytest.mark.db, pytest.mark.redis]
 
-_READY_S = 60.0
 DEVICES, EACH = 8, 12
 
 
-class Process:
-    """The service as `milkrun up` starts it."""
-
-    def __init__(self, world: World, redis_url: str, folder: Path, *, protocol: int = 5) -> None:
-        credentials = world.fleet.credentials(policy.COMMANDS, world.fleet.services)
-        self._log = folder / "commands.log"
-        self._environment = {
-            **os.environ,
-            "MILKRUN_DATABASE_OPERATOR_URL": world.urls.operator,
-            "MILKRUN_REDIS_URL": redis_url,
-            "MILKRUN_BUS_PARTITIONS": "2",
-            "MILKRUN_COMMANDS_PRESENCE_EVERY_S": "0.3",
-            "MILKRUN_MQTT_HOST": "localhost",
-            "MILKRUN_MQTT_PORT": str(world.fleet.service_port),
-            "MILKRUN_MQTT_CA_FILE": str(world.fleet.services.ca_file),
-            "MILKRUN_MQTT_CERT_FILE": str(credentials.cert_file),
-            "MILKRUN_MQTT_KEY_FILE": str(credentials.key_file),
-            "MILKRUN_MQTT_PROTOCOL": str(protocol),
-        }
-        self._starts = 0
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._starts += 1
-        with self._log.open("ab") as log:
-            self._child = subprocess.Popen([sys.executable, "-m", "commands"], env=self._environment, stderr=log)
-        assert eventually(lambda: self.log.count("desk.connected") >= self._starts, _READY_S), self.log
-
-    def end(self, number: int) -> int:
-        assert self._child is not None
-        self._child.send_signal(number)
-        return self._child.wait(30)
-
-    def stop(self) -> None:
-        """Whatever became of the test."""
-        if self._child is not None and self._child.poll() is None:
-            self.end(signal.SIGKILL)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text() if self._log.exists() else ""
+def process_of(world: World, redis_url: str, folder: Path, *, protocol: int = 5) -> Process:
+    return Process(
+        "commands",
+        world.fleet,
+        policy.COMMANDS,
+        folder,
+        protocol=protocol,
+        MILKRUN_DATABASE_OPERATOR_URL=world.urls.operator,
+        MILKRUN_REDIS_URL=redis_url,
+        MILKRUN_BUS_PARTITIONS="2",
+        MILKRUN_COMMANDS_PRESENCE_EVERY_S="0.3",
+    )
 
 
 @dataclass
@@ -127,12 +93,8 @@ class Truck:
 @pytest.fixture
 def ground_of_its_own(mosquitto_path: Path) -> Iterator[tuple[Fleet, MosquittoRunner]]:
     """A broker to be killed."""
-    with tempfile.TemporaryDirectory(prefix="milkrun-commands-") as folder:
-        fleet = Fleet(Path(folder), free_port(), free_port())
-        runner = MosquittoRunner(fleet, Path(folder) / "broker")
-        runner.start()
-        yield fleet, runner
-        runner.stop()
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture
@@ -175,7 +137,7 @@ def test_queued_commands_survive_kill_9_of_everything_and_are_carried_out_once_i
 ) -> None:
     fleet, broker = ground_of_its_own
     world = World(fleet, durable_urls)
-    process = Process(world, durable_redis.url, tmp_path)
+    process = process_of(world, durable_redis.url, tmp_path)
     on_the_road.append(process)
     process.start()
     queued = asyncio.run(_queue(world))
@@ -248,12 +210,9 @@ async def _queue(world: World) -> dict[str, list[str]]:
 def test_the_embedded_broker_serves_commands_too(
     registered: DatabaseUrls, redis_url: str, on_the_road: list[Truck | Process], tmp_path: Path
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="milkrun-commands-") as folder:
-        fleet = Fleet(Path(folder), free_port(), free_port())
-        runner = EmbeddedRunner(fleet, Path(folder) / "broker")
-        runner.start()
+    with serving(EmbeddedRunner) as (fleet, _):
         world = World(fleet, registered)
-        process = Process(world, redis_url, tmp_path, protocol=4)
+        process = process_of(world, redis_url, tmp_path, protocol=4)
         on_the_road.append(process)
         process.start()
 
@@ -270,4 +229,3 @@ def test_the_embedded_broker_serves_commands_too(
                 assert asked.execution == id_
                 truck.answer(id_, "SUCCEEDED")
         assert process.end(signal.SIGTERM) == 0, process.log
-        runner.stop()

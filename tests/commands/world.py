@@ -23,11 +23,12 @@ from core import topics
 from core.clock import Clock, utc_now
 from core.db import Database
 from core.mqtt.desk import Desk, DeskOptions
-from core.settings import CommandsSettings, MqttSettings
-from core.tenancy import TenantId, Thing
+from core.settings import CommandsSettings
+from core.tenancy import TenantId
 from tests.broker.brokers import Fleet
 from tests.broker.wire import NEVER, Client
 from tests.conftest import DatabaseUrls
+from tests.desk import execute, thing
 from tests.faults import until
 
 TRUCK, SIBLING, FOREIGN = "acme:t1", "acme:t2", "globex:t1"
@@ -151,16 +152,9 @@ class World:
     dispatcher: Dispatcher
 
     def __init__(self, fleet: Fleet, urls: DatabaseUrls, *, clock: Clock = utc_now, **settings: Any) -> None:
-        credentials = fleet.credentials(policy.COMMANDS, fleet.services)
         self.fleet, self.urls, self.clock = fleet, urls, clock
         self.settings = CommandsSettings(**{"presence_every_s": 0.2, "look_every_s": 0.2, **settings})
-        self.mqtt = MqttSettings(
-            host="localhost",
-            port=fleet.service_port,
-            ca_file=fleet.services.ca_file,
-            cert_file=credentials.cert_file,
-            key_file=credentials.key_file,
-        )
+        self.mqtt = fleet.mqtt(policy.COMMANDS)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[CommandService]:
@@ -262,23 +256,3 @@ async def offer(service: CommandService, *offered: Template, tenants: tuple[str,
     for tenant in tenants:
         for each in offered or (template(),):
             await service.templates.add(TenantId(tenant), each)
-
-
-def register(urls: DatabaseUrls, count: int = 3) -> None:
-    with psycopg.connect(urls.operator) as conn:
-        conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme'), ('globex', 'Globex')")
-        conn.execute(
-            "INSERT INTO device (tenant_id, device_id, status, labels)"
-            " SELECT t, 't' || n, 'active', jsonb_build_object('n', n::text, 'of', t)"
-            " FROM unnest(ARRAY['acme', 'globex']) t, generate_series(1, %s) n",
-            (count,),
-        )
-
-
-def execute(urls: DatabaseUrls, statement: str, *params: object) -> None:
-    with psycopg.connect(urls.operator) as conn:
-        conn.execute(statement, params)  # type: ignore[arg-type]
-
-
-def thing(name: str) -> Thing:
-    return Thing.parse(name)

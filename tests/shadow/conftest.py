@@ -1,27 +1,23 @@
 import asyncio
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli.stack.process import free_port
 from shadow.service import ShadowService
+from tests.broker import brokers
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.conftest import DatabaseUrls
-from tests.shadow.world import World, execute, register
+from tests.desk import execute, register
+from tests.shadow.world import World
 
 
 @pytest.fixture(scope="module")
 def ground(mosquitto_path: Path) -> Iterator[tuple[Fleet, MosquittoRunner]]:
     """One broker for the module."""
-    with tempfile.TemporaryDirectory(prefix="milkrun-shadow-") as folder:
-        fleet = Fleet(Path(folder), free_port(), free_port())
-        runner = MosquittoRunner(fleet, Path(folder) / "broker")
-        runner.start()
-        yield fleet, runner
-        runner.stop()
+    with brokers.serving() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from tests.broker.wire import Closed
+from tests.desk import thing
 from tests.shadow.conftest import Serving
-from tests.shadow.world import FOREIGN, SIBLING, TRUCK, World, thing
+from tests.shadow.world import FOREIGN, SIBLING, TRUCK, World
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.db]
 

@@ -14,8 +14,9 @@ from shadow.handlers import ShadowClerk
 from shadow.service import ShadowService
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.conftest import DatabaseUrls
+from tests.desk import execute, thing
 from tests.faults import until
-from tests.shadow.world import FOREIGN, SIBLING, TRUCK, Device, World, execute, thing
+from tests.shadow.world import FOREIGN, SIBLING, TRUCK, Device, World
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.db]
 

@@ -17,8 +17,9 @@ from core.settings import BusSettings, RedisSettings
 from core.worker import Worker
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.conftest import DatabaseUrls
+from tests.desk import execute, thing
 from tests.faults import until
-from tests.shadow.world import SIBLING, TRUCK, World, execute, thing
+from tests.shadow.world import SIBLING, TRUCK, World
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.db, pytest.mark.redis]
 

@@ -20,7 +20,8 @@ from shadow.errors import (
 )
 from shadow.service import ShadowService
 from tests.conftest import DatabaseUrls
-from tests.shadow.world import FOREIGN, SIBLING, TRUCK, execute, thing
+from tests.desk import execute, thing
+from tests.shadow.world import FOREIGN, SIBLING, TRUCK
 
 pytestmark = pytest.mark.db
 

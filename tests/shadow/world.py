@@ -15,8 +15,7 @@ from core.clock import Clock, utc_now
 from core.db import Database
 from core.mqtt.desk import Desk, DeskOptions
 from core.outbox import _decoder
-from core.settings import MqttSettings, ShadowSettings
-from core.tenancy import Thing
+from core.settings import ShadowSettings
 from shadow.handlers import ShadowClerk
 from shadow.service import ShadowService
 from tests.broker.brokers import Fleet
@@ -99,16 +98,9 @@ class World:
     desk: Desk
 
     def __init__(self, fleet: Fleet, urls: DatabaseUrls, *, clock: Clock = utc_now, **settings: Any) -> None:
-        credentials = fleet.credentials(policy.SHADOW, fleet.services)
         self.fleet, self.urls, self.clock = fleet, urls, clock
         self.settings = ShadowSettings(**settings)
-        self.mqtt = MqttSettings(
-            host="localhost",
-            port=fleet.service_port,
-            ca_file=fleet.services.ca_file,
-            cert_file=credentials.cert_file,
-            key_file=credentials.key_file,
-        )
+        self.mqtt = fleet.mqtt(policy.SHADOW)
 
     @contextlib.asynccontextmanager
     async def serving(self):
@@ -170,21 +162,3 @@ class World:
         entries: list[Entry] = [entry for (packed,) in rows for entry in _decoder.decode(packed)]
         said = [events.decode(entry.body) for entry in entries]
         return [(m.topic, m.payload) for e in said if isinstance(e, events.MessagesIssued) for m in e.messages]
-
-
-def register(urls: DatabaseUrls) -> None:
-    with psycopg.connect(urls.operator) as conn:
-        conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme'), ('globex', 'Globex')")
-        conn.execute(
-            "INSERT INTO device (tenant_id, device_id, status)"
-            " SELECT t, 't' || n, 'active' FROM unnest(ARRAY['acme', 'globex']) t, generate_series(1, 3) n"
-        )
-
-
-def execute(urls: DatabaseUrls, statement: str, *params: object) -> None:
-    with psycopg.connect(urls.operator) as conn:
-        conn.execute(statement, params)  # type: ignore[arg-type]
-
-
-def thing(name: str) -> Thing:
-    return Thing.parse(name)

@@ -24,8 +24,9 @@ from core.settings import BusSettings, DatabaseSettings, ProvisioningSettings, R
 from tests.api.conftest import Tokens
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.conftest import DatabaseUrls
+from tests.desk import register, thing
 from tests.shadow.test_outbound import Way
-from tests.shadow.world import TRUCK, World, register, thing
+from tests.shadow.world import TRUCK, World
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.db, pytest.mark.redis]
 

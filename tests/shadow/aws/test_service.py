@@ -24,8 +24,9 @@ from shadow.errors import (
 from shadow.model import Key
 from shadow.service import ShadowService
 from tests.conftest import DatabaseUrls
+from tests.desk import execute, thing
 from tests.shadow.aws.emulator import Emulator
-from tests.shadow.world import FOREIGN, SIBLING, TRUCK, execute, thing
+from tests.shadow.world import FOREIGN, SIBLING, TRUCK
 
 pytestmark = pytest.mark.db
 

@@ -15,8 +15,9 @@ from sim.duties.twin import Twin, applied
 from sim.link import Credentials, DeviceLink, LinkOptions
 from tests.broker.brokers import Fleet, MosquittoRunner
 from tests.conftest import DatabaseUrls
+from tests.desk import register, thing
 from tests.faults import until
-from tests.shadow.world import TRUCK, World, register, thing
+from tests.shadow.world import TRUCK, World
 
 SETTINGS = {"report_every_s": 5, "cooling": {"target_c": 4.0, "fan": "auto"}, "door_alarm": True}
 
