@@ -15,6 +15,7 @@ def before_load_schema(_context: Any, raw_schema: dict[str, Any]) -> None:
 
     A cursor is a name that the server gave; wrong ones are refused, as tests/api/http proves. What one dependency reads
     for all operations is varied with two tags, which have every kind of operation, and left out where it is the same.
+    If-Match is varied where there is no body: made up, it is refused before a body is looked at.
     """
     operations = [operation for methods in raw_schema["paths"].values() for operation in methods.values()]
     in_full = [operation for operation in operations if _ASKED_IN_FULL & set(operation["tags"])]
@@ -22,9 +23,10 @@ def before_load_schema(_context: Any, raw_schema: dict[str, Any]) -> None:
         each for operation in in_full for each in operation["parameters"] if each["name"] in _READ_BY_ONE_DEPENDENCY
     ]
     for operation in operations:
+        names = {"cursor", "if-match"} if "requestBody" in operation else {"cursor"}
         left_out = [] if operation in in_full else asked
         given = operation.get("parameters", ())
-        operation["parameters"] = [each for each in given if each["name"] != "cursor" and each not in left_out]
+        operation["parameters"] = [each for each in given if each["name"] not in names and each not in left_out]
 
 
 @schemathesis.hook
