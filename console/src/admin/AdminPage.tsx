@@ -2,6 +2,7 @@ import { Link } from "wouter";
 import { useMe } from "../app/session";
 import { useLocale } from "../strings";
 import { Empty } from "../ui/states";
+import { Tabs } from "../ui/Tabs";
 import { Accounts } from "./Accounts";
 import { Audit } from "./Audit";
 import { adminPages, type AdminPageName } from "./pages";
@@ -26,13 +27,7 @@ export default function AdminPage({ page }: { page: string | undefined }) {
   return (
     <div className="page">
       <h1>{s.admin.title}</h1>
-      <nav className="tabs" aria-label={s.admin.title}>
-        {pages.map((name) => (
-          <Link key={name} href={`/admin/${name}`} aria-current={name === shown ? "page" : undefined}>
-            {s.admin.pages[name]}
-          </Link>
-        ))}
-      </nav>
+      <Tabs label={s.admin.title} tabs={pages.map((name) => ({ href: `/admin/${name}`, name: s.admin.pages[name], isHere: name === shown }))} />
       <Shown page={shown} />
     </div>
   );

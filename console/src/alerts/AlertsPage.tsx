@@ -1,7 +1,7 @@
-import { Link } from "wouter";
 import { useMay } from "../app/session";
 import { useLocale } from "../strings";
 import { Forbidden } from "../ui/Forbidden";
+import { Tabs } from "../ui/Tabs";
 import { AlertLog } from "./AlertLog";
 import { Inbox } from "./Inbox";
 import { Preferences } from "./Preferences";
@@ -15,13 +15,10 @@ export default function AlertsPage({ tab }: { tab: string | undefined }) {
   return (
     <div className="page">
       <h1>{s.alerts.title}</h1>
-      <nav className="tabs" aria-label={s.alerts.sections}>
-        {TABS.map((name) => (
-          <Link key={name} href={name === "inbox" ? "/alerts" : `/alerts/${name}`} aria-current={name === shown ? "page" : undefined}>
-            {s.alerts.tabs[name]}
-          </Link>
-        ))}
-      </nav>
+      <Tabs
+        label={s.alerts.sections}
+        tabs={TABS.map((name) => ({ href: name === "inbox" ? "/alerts" : `/alerts/${name}`, name: s.alerts.tabs[name], isHere: name === shown }))}
+      />
       {shown === "inbox" && <Inbox />}
       {shown === "log" && <AlertLog />}
       {shown === "preferences" && <Preferences />}

@@ -5,6 +5,7 @@ import { useLocale } from "../strings";
 import { Button } from "../ui/Button";
 import { Select } from "../ui/Field";
 import { Menu } from "../ui/Menu";
+import { useInSight } from "../ui/useInSight";
 import { firstAdminPage } from "../admin/pages";
 import { Bell } from "../alerts/Bell";
 import { Brand } from "./Brand";
@@ -22,12 +23,14 @@ export function TopBar() {
   const mayEvents = useMay("events:read");
   const mayDeadLetters = useMay("dead_letters:read");
   const admin = firstAdminPage(me.scopes);
+  const [location] = useLocation();
+  const bar = useInSight(location.split("/")[1]);
   return (
     <header className="topbar">
       <Link href="/" className="brand-link" aria-label={s.app.title}>
         <Brand />
       </Link>
-      <nav className="nav" aria-label={s.app.nav}>
+      <nav ref={bar} className="nav" aria-label={s.app.nav}>
         <NavLink href="/">{s.app.live}</NavLink>
         {mayTrips && (
           <NavLink href="/trips" under={["/trips", "/routes", "/accuracy", "/maps"]}>

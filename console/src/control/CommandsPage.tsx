@@ -1,10 +1,10 @@
 import { useState } from "react";
-import { Link } from "wouter";
 import { useLiveCommands } from "../api/commands";
 import { useMay } from "../app/session";
 import { useLocale } from "../strings";
 import { Button } from "../ui/Button";
 import { Forbidden } from "../ui/Forbidden";
+import { Tabs } from "../ui/Tabs";
 import { Batches } from "./Batches";
 import { CommandDialog } from "./CommandDialog";
 import { CommandList } from "./CommandList";
@@ -35,13 +35,10 @@ export default function CommandsPage({ tab }: { tab: string | undefined }) {
           </div>
         )}
       </header>
-      <nav className="tabs" aria-label={s.commands.sections}>
-        {TABS.map((name) => (
-          <Link key={name} href={name === "list" ? "/commands" : `/commands/${name}`} aria-current={name === shown ? "page" : undefined}>
-            {s.commands.tabs[name]}
-          </Link>
-        ))}
-      </nav>
+      <Tabs
+        label={s.commands.sections}
+        tabs={TABS.map((name) => ({ href: name === "list" ? "/commands" : `/commands/${name}`, name: s.commands.tabs[name], isHere: name === shown }))}
+      />
       {shown === "list" && <CommandList onOpen={setOpen} />}
       {shown === "groups" && <Batches />}
       {shown === "templates" && <Templates />}

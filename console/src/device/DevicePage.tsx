@@ -9,6 +9,7 @@ import { useVehicle } from "../fleet/useFleet";
 import { useLocale } from "../strings";
 import { Icon } from "../ui/Icon";
 import { Loading, ProblemNote } from "../ui/states";
+import { Tabs } from "../ui/Tabs";
 import { useNow } from "../ui/useNow";
 import { DeadLetters } from "./DeadLetters";
 import { Events } from "./Events";
@@ -69,13 +70,7 @@ function Page({ device, etag }: { device: Device; etag: string | null }) {
     <div className="page">
       <Crumb />
       <Head device={device} />
-      <nav className="tabs" aria-label={s.device.sections}>
-        {tabs.map((tab) => (
-          <Link key={tab} href={`?tab=${tab}`} aria-current={tab === shown ? "page" : undefined}>
-            {s.device.tabs[tab]}
-          </Link>
-        ))}
-      </nav>
+      <Tabs label={s.device.sections} tabs={tabs.map((tab) => ({ href: `?tab=${tab}`, name: s.device.tabs[tab], isHere: tab === shown }))} />
       <Suspense fallback={<Loading />}>
         {shown === "track" && <TrackView device={device} />}
         {shown === "presence" && <PresenceDay device={device.id} />}
@@ -105,6 +100,7 @@ function Head({ device }: { device: Device }) {
   const { s, f } = useLocale();
   const vehicle = useVehicle(device.id);
   const now = useNow(AGE_EVERY_MS);
+  const labels = Object.entries(device.labels);
   const seen = vehicle?.position?.ts ?? (device.last_seen_at === null ? null : Date.parse(device.last_seen_at));
   return (
     <header className="page-head">
@@ -117,13 +113,15 @@ function Head({ device }: { device: Device }) {
         {vehicle?.position?.speed !== undefined && motionOf(vehicle, now) === "moving" && ` · ${f.speed(vehicle.position.speed)}`}
         {` · ${s.device.lastSeen}: ${seen === null ? s.fleet.never : f.ago(Math.min(seen, now), now)}`}
       </span>
-      <ul className="labels" aria-label={s.device.labels}>
-        {Object.entries(device.labels).map(([name, value]) => (
-          <li key={name}>
-            <span className="muted">{name}</span> {value}
-          </li>
-        ))}
-      </ul>
+      {labels.length > 0 && (
+        <ul className="labels" aria-label={s.device.labels}>
+          {labels.map(([name, value]) => (
+            <li key={name}>
+              <span className="muted">{name}</span> {value}
+            </li>
+          ))}
+        </ul>
+      )}
       <div className="end">
         <Link href={`/?vehicle=${encodeURIComponent(device.id)}`} className="button">
           <Icon name="target" /> {s.device.onMap}

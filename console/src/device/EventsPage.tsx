@@ -38,7 +38,7 @@ export default function EventsPage() {
         <Button submits icon="filter">
           {s.events.filter}
         </Button>
-        <Button icon="target" isBusy={events.isFetching && !events.isFetchingNextPage} onClick={() => void events.refetch()}>
+        <Button icon="refresh" isBusy={events.isFetching && !events.isFetchingNextPage} onClick={() => void events.refetch()}>
           {s.states.refresh}
         </Button>
       </form>

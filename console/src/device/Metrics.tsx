@@ -6,6 +6,7 @@ import { Select } from "../ui/Field";
 import { Empty, Loading, ProblemNote } from "../ui/states";
 import { When } from "../ui/When";
 import { Chart } from "./Chart";
+import { unitOf } from "./unit";
 
 const HOUR_MS = 3_600_000;
 const RANGES = { hour: HOUR_MS, day: 24 * HOUR_MS, week: 168 * HOUR_MS, month: 720 * HOUR_MS } as const;
@@ -81,7 +82,7 @@ function SignalPanel({ device, signal, from, to, resolution }: PanelProps) {
       <header className="chart-head">
         <h2>{signal.name}</h2>
         <p>
-          <strong>{typeof signal.value === "string" ? signal.value : f.number(signal.value)}</strong>{" "}
+          <strong>{typeof signal.value === "string" ? signal.value : `${f.number(signal.value)} ${unitOf(signal.name)}`}</strong>{" "}
           <span className="muted small">
             <When at={signal.ts} isRelative />
           </span>

@@ -1,8 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { Sample } from "../api/history";
 import { linePath, nearest, scaleOf, stretches, xOf, yOf } from "./chartModel";
+import { unitOf } from "./unit";
 
 const sample = (ts: number, value: number, low = value, high = value): Sample => ({ ts, value, low, high, count: 1 });
+
+describe("the unit of a signal", () => {
+  it("is what its name ends with, where that is one", () => {
+    expect(["milk_temp_c", "fuel_pct", "milk_l", "engine_speed_rpm"].map(unitOf)).toEqual(["°C", "%", "l", "rpm"]);
+    expect(["ignition", "c", "door_open", "milk_c_state", "constructor_constructor"].map(unitOf)).toEqual(["", "", "", "", ""]);
+  });
+});
 
 describe("a chart", () => {
   it("has round numbers around all of its values", () => {

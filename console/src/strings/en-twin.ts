@@ -99,7 +99,7 @@ export const commands = {
   empty: "No command",
   emptyHint: "What is sent stays here with everything that became of it.",
   noTemplates: "No template yet",
-  noTemplatesHint: "A template says what may be sent. An administrator adds one on the page Commands.",
+  noTemplatesHint: "A template says what may be sent. Administrators add them under Commands, Templates.",
   noGroups: "Nothing was sent to a group yet",
   noGroupsHint: "A group is every vehicle with certain labels, or what a search finds.",
   template: "Template",

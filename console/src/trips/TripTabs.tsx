@@ -1,6 +1,6 @@
-import { Link } from "wouter";
 import { useMay } from "../app/session";
 import { useLocale } from "../strings";
+import { Tabs } from "../ui/Tabs";
 
 const TABS = { day: "/trips", routes: "/routes", accuracy: "/accuracy", maps: "/maps" } as const;
 
@@ -9,13 +9,5 @@ export function TripTabs({ here }: { here: keyof typeof TABS }) {
   const { s } = useLocale();
   const mayMaps = useMay("sites:read");
   const tabs = (Object.keys(TABS) as (keyof typeof TABS)[]).filter((tab) => tab !== "maps" || mayMaps);
-  return (
-    <nav className="tabs" aria-label={s.trips.sections}>
-      {tabs.map((tab) => (
-        <Link key={tab} href={TABS[tab]} aria-current={tab === here ? "page" : undefined}>
-          {s.trips.tabs[tab]}
-        </Link>
-      ))}
-    </nav>
-  );
+  return <Tabs label={s.trips.sections} tabs={tabs.map((tab) => ({ href: TABS[tab], name: s.trips.tabs[tab], isHere: tab === here }))} />;
 }

@@ -55,7 +55,7 @@ function Now({ online, since, reason }: { online: boolean; since: string | null;
       <strong>{online ? s.presence.online : s.presence.offline}</strong>
       {since !== null && (
         <span className="muted">
-          {s.presenceDay.since} <When at={since} isRelative />
+          {s.presenceDay.since} <When at={since} />
         </span>
       )}
       {since === null && <span className="muted">{s.presenceDay.never}</span>}

@@ -16,6 +16,7 @@ const PATHS = {
   truck: "M3 7h11v9H3zM14 10h4l3 3v3h-7M7 19a2 2 0 1 0 0-4 2 2 0 0 0 0 4zM17 19a2 2 0 1 0 0-4 2 2 0 0 0 0 4z",
   target: "M12 3v4M12 17v4M3 12h4M17 12h4M12 16a4 4 0 1 0 0-8 4 4 0 0 0 0 8z",
   list: "M8 6h12M8 12h12M8 18h12M4 6h.5M4 12h.5M4 18h.5",
+  refresh: "M20 11a8 8 0 1 0-2 6M20 4v7h-7",
   copy: "M8 8h11v12H8zM5 16V4h11",
   filter: "M4 5h16l-6 7v6l-4 2v-8z",
   edit: "M4 20l1-5L16 4l4 4L9 19z",
