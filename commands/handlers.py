@@ -1,7 +1,7 @@
 """What devices say of their commands, settled a batch in one transaction; and other packages' news."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,11 +55,22 @@ class Said:
 
 
 class CommandClerk:
-    """Settles what the desk brings; `wake` has queues looked at whose next may go. `database` sees every tenant."""
+    """Settles what the desk brings. `database` sees every tenant.
 
-    def __init__(self, *, database: Database, wake: Callable[[], None], clock: Clock) -> None:
+    `wake` has queues looked at whose next may go; `over` is told the ids of executions that have ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        wake: Callable[[], None],
+        clock: Clock,
+        over: Callable[[Collection[str]], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._wake = wake
+        self._over = over
         self._clock = clock
 
     async def settle(self, requests: Sequence[Message], *, is_backlog: bool) -> Settled:  # noqa: ARG002
@@ -118,6 +129,7 @@ class CommandClerk:
             await _save(tx, before, now_are)
             has_more = await lanes.settle_lanes(tx, things, at)
             await dead_letters.keep(tx, [_letter(each, at.isoformat()) for each in said if each.failure is not None])
+        self._over([after.id for after in now_are.values() if not after.is_open])
         if has_more:
             self._wake()
         for key, after in now_are.items():

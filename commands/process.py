@@ -112,7 +112,7 @@ async def run(settings: Settings) -> None:
         database.operator_url, pool_size=6, statement_timeout_s=database.statement_timeout_s
     ) as everyone:
         dispatcher = Dispatcher(database=everyone, wire=link, settings=commands, clock=clock)
-        clerk = CommandClerk(database=everyone, wake=dispatcher.wake, clock=clock)
+        clerk = CommandClerk(database=everyone, wake=dispatcher.wake, over=dispatcher.over, clock=clock)
         options = DeskOptions(
             name=NAME,
             filters=topics.command_filters(),

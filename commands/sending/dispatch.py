@@ -20,7 +20,7 @@ from commands import model
 from commands import store as executions
 from commands.contract import wire
 from commands.drafting import news
-from commands.model import Execution, State
+from commands.model import Execution
 from commands.sending import planning, store
 from commands.sending.planning import Lane, Plan
 from core import outbox, topics
@@ -96,12 +96,17 @@ class Dispatcher:
         self._clock = clock
         self._called = asyncio.Event()
         self._next_due: datetime | None = None
-        self._told: list[tuple[Execution, Outcome]] = []
+        self._told: dict[str, tuple[Execution, Outcome]] = {}
         self._told_at = 0.0
         self._is_told, self._is_taken_down = asyncio.Event(), asyncio.Event()
 
     def wake(self) -> None:
         self._called.set()
+
+    def over(self, ids: Collection[str]) -> None:
+        """These have ended: what the broker said of them need not be written down."""
+        for id_ in ids:
+            self._told.pop(id_, None)
 
     async def run(self) -> None:
         """Look on until cancelled; an outage of the database is waited out."""
@@ -227,11 +232,14 @@ class Dispatcher:
         for each, outcome in zip(sent, await self._wire.hand_over(messages), strict=True):
             outcomes[each.id] = outcome
             HANDED_OVER.labels(outcome.value).inc()
-        told = [(each, outcomes[each.id]) for each in wanted if outcomes[each.id] is not Outcome.UNKNOWN]
+            if outcome is Outcome.TAKEN and each.attempts == 1:
+                due_at = max(each.approved_at or each.created_at, each.created_at)
+                WAIT.observe(max(0.0, (self._clock() - due_at).total_seconds()))
+        told = {each.id: (each, outcomes[each.id]) for each in wanted if outcomes[each.id] is not Outcome.UNKNOWN}
         if told:
             if not self._told:
                 self._told_at = asyncio.get_running_loop().time()
-            self._told += told
+            self._told |= told
             self._is_taken_down.clear()
             self._is_told.set()
 
@@ -244,21 +252,21 @@ class Dispatcher:
                 await self._take_down_all()
         except asyncio.CancelledError:
             with contextlib.suppress(DatabaseUnavailable):
-                await self._take_down(self._told)
+                await self._take_down(list(self._told.values()))
             raise
 
     async def _take_down_all(self) -> None:
-        told, pause_s = list(self._told), 0.1
+        told, pause_s = dict(self._told), 0.1
         while True:
             try:
-                await self._take_down(told)
+                await self._take_down(list(told.values()))
             except DatabaseUnavailable as error:
                 _log.warning("commands.waiting", error=str(error), sent=len(told))
                 await asyncio.sleep(pause_s)
                 pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             else:
                 break
-        self._told = self._told[len(told) :]
+        self._told = {id_: pair for id_, pair in self._told.items() if told.get(id_) is not pair}
         self._told_at = asyncio.get_running_loop().time()
         if not self._told:
             self._is_told.clear()
@@ -290,10 +298,6 @@ class Dispatcher:
                 await store.wake_lanes(tx, [thing], due_at)
         if missed:
             self.wake()
-        for each in changed.values():
-            if each.state is State.SENT and each.attempts == 1:
-                due_at = each.approved_at or each.created_at
-                WAIT.observe(max(0.0, (now - max(due_at, each.created_at)).total_seconds()))
 
     # --- now and then ---------------------------------------------------------------------------------------------
 

@@ -161,7 +161,8 @@ class World:
         async with Database(self.urls.operator, pool_size=6) as operator, self.service() as service:
             self.link = self.make_link()
             self.dispatcher = Dispatcher(database=operator, wire=self.link, settings=self.settings, clock=self.clock)
-            clerk = CommandClerk(database=operator, wake=self.dispatcher.wake, clock=self.clock)
+            wake, over = self.dispatcher.wake, self.dispatcher.over
+            clerk = CommandClerk(database=operator, wake=wake, over=over, clock=self.clock)
             desk = self.desk = Desk(self.mqtt, self.options(), clerk)
             work = [asyncio.create_task(each) for each in (desk.run(), self.link.run(), self.dispatcher.run())]
             try:
