@@ -121,20 +121,6 @@ CREATE INDEX trip_stop_in_order ON trip_stop (tenant_id, trip_id, seq);
 CREATE INDEX trip_stop_by_site ON trip_stop (tenant_id, site_id, trip_id);
 CREATE INDEX trip_stop_ahead ON trip_stop (tenant_id, site_id) WHERE state = 'planned';
 
-DO $$
-DECLARE t text;
-BEGIN
-    FOREACH t IN ARRAY ARRAY['site', 'route', 'route_stop', 'trip', 'trip_stop'] LOOP
-        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
-        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
-        EXECUTE format('CREATE POLICY own_tenant ON %I TO milkrun_app USING (tenant_id = (SELECT current_tenant()))
-                        WITH CHECK (tenant_id = (SELECT current_tenant()))', t);
-        -- The live worker follows every tenant's trips, and each day's trips are made for all of them.
-        EXECUTE format('CREATE POLICY every_tenant ON %I TO milkrun_ingest, milkrun_operator USING (true)
-                        WITH CHECK (true)', t);
-    END LOOP;
-END $$;
-
 GRANT SELECT, INSERT, UPDATE ON site, route, trip TO milkrun_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON route_stop, trip_stop TO milkrun_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON site, route, route_stop, trip, trip_stop TO milkrun_operator;
@@ -229,19 +215,6 @@ CREATE INDEX leg_road_by_lesson ON leg_road (tenant_id, lesson_id);
 CREATE INDEX trip_ended ON trip (ended_at) WHERE state = 'done';
 CREATE INDEX trip_changes ON trip (updated_at);
 
-DO $$
-DECLARE t text;
-BEGIN
-    FOREACH t IN ARRAY ARRAY['trip_estimate', 'trip_alert', 'trip_road', 'trip_lesson', 'leg_road'] LOOP
-        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
-        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
-        EXECUTE format('CREATE POLICY own_tenant ON %I TO milkrun_app USING (tenant_id = (SELECT current_tenant()))
-                        WITH CHECK (tenant_id = (SELECT current_tenant()))', t);
-        EXECUTE format('CREATE POLICY every_tenant ON %I TO milkrun_ingest, milkrun_operator USING (true)
-                        WITH CHECK (true)', t);
-    END LOOP;
-END $$;
-
 GRANT SELECT, INSERT, UPDATE ON trip_estimate, trip_road, leg_road TO milkrun_app;
 GRANT SELECT, INSERT, UPDATE ON trip_lesson TO milkrun_app;
 GRANT SELECT, INSERT ON trip_alert TO milkrun_app;
@@ -323,18 +296,21 @@ CREATE TABLE eta_judged (
 );
 CREATE INDEX eta_judged_by_day ON eta_judged (tenant_id, day, route_id);
 
+GRANT SELECT ON map_use, eta_judged TO milkrun_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON map_leg, map_spend, map_total, map_use, eta_said, eta_judged TO milkrun_operator;
+
 DO $$
 DECLARE t text;
 BEGIN
-    FOREACH t IN ARRAY ARRAY['map_leg', 'map_spend', 'map_use', 'eta_said', 'eta_judged'] LOOP
+    FOREACH t IN ARRAY ARRAY['site', 'route', 'route_stop', 'trip', 'trip_stop',
+                             'trip_estimate', 'trip_alert', 'trip_road', 'trip_lesson', 'leg_road',
+                             'map_leg', 'map_spend', 'map_use', 'eta_said', 'eta_judged'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY own_tenant ON %I TO milkrun_app USING (tenant_id = (SELECT current_tenant()))
                         WITH CHECK (tenant_id = (SELECT current_tenant()))', t);
+        -- The live worker follows every tenant's trips, and each day's trips are made for all of them.
         EXECUTE format('CREATE POLICY every_tenant ON %I TO milkrun_ingest, milkrun_operator USING (true)
                         WITH CHECK (true)', t);
     END LOOP;
 END $$;
-
-GRANT SELECT ON map_use, eta_judged TO milkrun_app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON map_leg, map_spend, map_total, map_use, eta_said, eta_judged TO milkrun_operator;
