@@ -60,18 +60,20 @@ class Fleet:
         shape_s: Sequence[float] = (),
         *,
         called: str | None = None,
+        guessed: Sequence[int] = (),
     ) -> None:
         """Declare a route by its stops and, where it is known, its road as (latitude, longitude).
 
         `called`: the route whose starts it learns from and tells of, where `route_id` is one trip's own.
         `shape_s`: driving seconds from the road's beginning to each of its points, where a routing engine told them.
+        `guessed`: n stands for the stretch from its point n to the next, where it is only a straight line.
         """
         self._stops[route_id] = tuple(stops)
         self._called[route_id] = route_id if called is None else called
         self._routes.pop(route_id, None)
         self._drawn.pop(route_id, None)
         if shape:
-            self._routes[route_id] = drawn(self._called[route_id], stops, shape, shape_s)
+            self._routes[route_id] = drawn(self._called[route_id], stops, shape, shape_s, guessed)
 
     def route(self, route_id: str) -> Route:
         """The snapshot that trips are followed on: the shape, or what was learned of the road so far."""

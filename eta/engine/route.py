@@ -4,6 +4,7 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from eta.engine.geometry import Line, Plane, kept, simplified
@@ -90,24 +91,41 @@ def drawn(
     stops: Sequence[Stop],
     shape: Sequence[tuple[float, float]],
     shape_s: Sequence[float] = (),
+    guessed: Sequence[int] = (),
 ) -> Route:
     """The route on a road polyline of (latitude, longitude), from a routing engine or a timetable.
 
     `shape_s`: driving seconds from its beginning to each of its points, where the engine told them. They take the
-    place of the guess until trips have shown better.
+    place of the guess until trips have shown better. `guessed`: n stands for the stretch from its point n to the next,
+    where no road is known and nobody is off it.
     """
     plane = Plane.around(stops[0].lat, stops[0].lon)
     points = [plane.xy(lat, lon) for lat, lon in shape]
-    vertices = kept(points, _SIMPLER_M)
+    vertices = _vertices(points, guessed)
     line = Line([points[i] for i in vertices])
     places = _places(line, [plane.xy(stop.lat, stop.lon) for stop in stops])
-    grades = [_ROAD] * len(line.segments)
+    grades = _grades(points, vertices, guessed) or [_ROAD] * len(line.segments)
     route = _built(route_id, stops, plane, line, "shape", places, [True] * len(stops), grades)
     if len(shape_s) != len(shape):
         return route
     # The line holds a vertex once where the polyline names it twice in a row.
     times = [shape_s[i] for n, i in enumerate(vertices) if n == 0 or points[i] != points[vertices[n - 1]]]
     return replace(route, priors_s=_told(route, times))
+
+
+def _vertices(points: Sequence[tuple[float, float]], guessed: Sequence[int]) -> list[int]:
+    """The points that draw the line well enough, the ends of what is guessed among them."""
+    cuts = sorted({0, len(points) - 1, *guessed, *(n + 1 for n in guessed)})
+    found = [0]
+    for first, last in pairwise(cuts):
+        found += [first + i for i in kept(points[first : last + 1], _SIMPLER_M)[1:]]
+    return found
+
+
+def _grades(points: Sequence[tuple[float, float]], vertices: Sequence[int], guessed: Sequence[int]) -> list[Grade]:
+    """Of each segment of the line through these vertices."""
+    pairs = ((i, j) for i, j in pairwise(vertices) if points[i] != points[j])
+    return [_CHORD if i in guessed else _ROAD for i, _ in pairs]
 
 
 def assembled(route_id: str, stops: Sequence[Stop], paths: Sequence[Path | None]) -> Route:

@@ -155,7 +155,14 @@ class Followed:
     def draw(self, road: Road, now: float) -> None:
         """Go on on another road, from the first fix on."""
         trip = self.trip
-        self.fleet.add_route(trip.id, model.for_engine(self.stops), road.points, road.seconds, called=trip.route or "")
+        self.fleet.add_route(
+            trip.id,
+            model.for_engine(self.stops),
+            road.points,
+            road.seconds,
+            called=trip.route or "",
+            guessed=road.guessed,
+        )
         self.fleet.redraw(trip.id, now)
         self.road, self.drawn_at, self.is_revised = road, now, True
 
@@ -172,9 +179,9 @@ def follow(trip: Trip, kept: Kept, fleet: Fleet, partition: str, since: datetime
     stops = model.to_drive(trip)
     road = kept.road if kept.road is not None and kept.road.stops == tuple(stop.id for stop in stops) else None
     fleet.drop(trip.id)
-    points, seconds = ((), ()) if road is None else (road.points, road.seconds)
+    points, seconds, guessed = ((), (), ()) if road is None else (road.points, road.seconds, road.guessed)
     planned = None if trip.planned_start is None else trip.planned_start.timestamp()
-    fleet.add_route(trip.id, model.for_engine(stops), points, seconds, called=trip.route or "")
+    fleet.add_route(trip.id, model.for_engine(stops), points, seconds, called=trip.route or "", guessed=guessed)
     at = kept.fixes[0].at if kept.fixes else since.timestamp()
     is_from_depot = stops[0].site in kept.depots
     engine = fleet.begin(trip.id, trip.id, at, planned, due_from=1 if is_from_depot else 0)

@@ -97,9 +97,10 @@ class Learner:
 def _worked_out(fleet: Fleet, trip: Trip, kept: Kept) -> tuple[bytes, list[knowledge.LegRoad]]:
     """The lesson, drawn on the road the trip was followed on."""
     stops = model.to_drive(trip)
-    points, seconds = ((), ()) if kept.road is None else (kept.road.points, kept.road.seconds)
+    road = kept.road
+    points, seconds, guessed = ((), (), ()) if road is None else (road.points, road.seconds, road.guessed)
     planned = None if trip.planned_start is None else trip.planned_start.timestamp()
-    fleet.add_route(trip.id, model.for_engine(stops), points, seconds, called=trip.route or "")
+    fleet.add_route(trip.id, model.for_engine(stops), points, seconds, called=trip.route or "", guessed=guessed)
     try:
         due_from = 1 if stops[0].site in kept.depots else 0
         track = fleet.begin(trip.id, trip.id, kept.fixes[0].at, planned, due_from=due_from).track

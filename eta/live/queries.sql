@@ -30,7 +30,7 @@ SELECT device_id, made_at, fix_at, lat, lon, method, reason, is_on_route, progre
 FROM trip_estimate WHERE tenant_id = %(tenant)s AND trip_id = %(trip)s
 
 -- name: kept
-SELECT w.trip_id, e.device_id, e.alerts, r.stops, r.source, r.points, r.seconds, r.times, route.shape,
+SELECT w.trip_id, e.device_id, e.alerts, r.stops, r.source, r.points, r.seconds, r.guessed, r.times, route.shape,
        (SELECT jsonb_agg(jsonb_build_array(a.stop_id, a.kind)) FROM trip_alert a
         WHERE a.tenant_id = %(tenant)s AND a.trip_id = w.trip_id) AS raised
 FROM unnest(%(trips)s::text[], %(routes)s::text[]) AS w (trip_id, route_id)
@@ -66,11 +66,11 @@ ON CONFLICT DO NOTHING
 RETURNING alert_id
 
 -- name: save_road
-INSERT INTO trip_road (tenant_id, trip_id, drawn_at, times, stops, source, points, seconds)
-VALUES (%(tenant)s, %(trip)s, %(at)s, %(times)s, %(stops)s, %(source)s, %(points)s, %(seconds)s)
+INSERT INTO trip_road (tenant_id, trip_id, drawn_at, times, stops, source, points, seconds, guessed)
+VALUES (%(tenant)s, %(trip)s, %(at)s, %(times)s, %(stops)s, %(source)s, %(points)s, %(seconds)s, %(guessed)s::int[])
 ON CONFLICT (tenant_id, trip_id) DO UPDATE
 SET drawn_at = excluded.drawn_at, times = excluded.times, stops = excluded.stops, source = excluded.source,
-    points = excluded.points, seconds = excluded.seconds
+    points = excluded.points, seconds = excluded.seconds, guessed = excluded.guessed
 WHERE trip_road.times < excluded.times
 
 -- name: forget_roads

@@ -64,20 +64,28 @@ def wanted(followed: Followed, purpose: Purpose) -> list[LatLon]:
 
 def drawn(followed: Followed, snapshot: Snapshot, purpose: Purpose) -> Road | None:
     """The road to go on on, or None where the engines knew none."""
-    if not snapshot.shape:
+    if not snapshot.shape or (purpose is Purpose.SNAPSHOT and _is_better_driven(followed, snapshot)):
         return None
     ends = accumulate(snapshot.leg_s, initial=0.0)
     legs = zip(snapshot.legs, ends, strict=False)
     seconds = (0.0, *chain.from_iterable([end + s for s in leg.along_s[1:]] for leg, end in legs))
     times = 1 if followed.road is None else followed.road.times + 1
     if purpose is Purpose.SNAPSHOT:
-        return Road(_stops(followed), snapshot.engine.value, snapshot.shape, seconds, times)
+        return Road(_stops(followed), snapshot.drawn_by.value, snapshot.shape, seconds, times, guessed=snapshot.guessed)
     past = _past(followed)
     behind = tuple(n / _PAST_MPS for n in accumulate(map(_metres, past, past[1:]), initial=0.0))
     gap = _metres(past[-1], snapshot.shape[0]) / _PAST_MPS if past else 0.0
     begins = behind[-1] + gap if past else 0.0
     points = (*past, *snapshot.shape)
-    return Road(_stops(followed), snapshot.engine.value, points, (*behind, *(begins + s for s in seconds)), times)
+    times_s = (*behind, *(begins + s for s in seconds))
+    guessed = tuple(len(past) + n for n in snapshot.guessed)
+    return Road(_stops(followed), snapshot.drawn_by.value, points, times_s, times, guessed)
+
+
+def _is_better_driven(followed: Followed, snapshot: Snapshot) -> bool:
+    """Whether earlier trips have shown the road on no fewer legs than the map does."""
+    undriven = followed.fleet.paths.of(model.for_engine(followed.stops)).count(None)
+    return bool(snapshot.roadless) and undriven <= len(snapshot.roadless)
 
 
 def _past(followed: Followed) -> list[LatLon]:

@@ -37,13 +37,17 @@ class Open(NamedTuple):
 
 
 class Road(NamedTuple):
-    """The road a trip is followed on. `points` empty: no engine knew one. `seconds` to each point, or empty."""
+    """The road a trip is followed on. `points` empty: no engine knew one. `seconds` to each point, or empty.
+
+    `guessed`: n stands for the stretch from point n to the next, where the map has no road.
+    """
 
     stops: tuple[str, ...]
     source: str
     points: tuple[LatLon, ...]
     seconds: tuple[float, ...]
     times: int
+    guessed: tuple[int, ...] = ()
 
 
 class Span(NamedTuple):
@@ -194,6 +198,7 @@ async def save_road(tx: TenantTx, trip: str, road: Road, at: datetime) -> None:
         "source": road.source,
         "points": Jsonb(road.points),
         "seconds": Jsonb(road.seconds),
+        "guessed": list(road.guessed),
     }
     await tx.execute(_SQL["save_road"], params)
 
@@ -269,7 +274,8 @@ def _open(row: DictRow) -> Open:
 
 
 def _road(row: DictRow) -> Road:
-    return Road(tuple(row["stops"]), row["source"], _points(row["points"]), tuple(row["seconds"]), row["times"])
+    points, seconds, guessed = _points(row["points"]), tuple(row["seconds"]), tuple(row["guessed"])
+    return Road(tuple(row["stops"]), row["source"], points, seconds, row["times"], guessed)
 
 
 def _points(stored: Sequence[Sequence[float]] | None) -> tuple[LatLon, ...]:

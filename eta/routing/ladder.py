@@ -54,6 +54,8 @@ class _Found:
     legs: list[tuple[Engine, Leg] | None]
     calls: int = 0
     reasons: list[str] = field(default_factory=list)
+    roadless: set[int] = field(default_factory=set)
+    """legs that an engine has no road for"""
 
     def missing(self, hopeless: Container[int]) -> tuple[int, int] | None:
         """First and last leg that is still missing and not known to have no road."""
@@ -158,6 +160,7 @@ class Ladder:
         hopeless = {i for i, name in enumerate(names) if now - self._no_road.get(name, _NEVER) < _NO_ROAD_FOR}
         if hopeless:
             found.reasons.append(f"{router.engine.value}: no road on {len(hopeless)} of {len(names)} legs")
+            found.roadless |= hopeless
         gap = found.missing(hopeless)
         if gap is None:
             return
@@ -174,6 +177,7 @@ class Ladder:
         for i, leg in enumerate(legs, first):
             if leg is None:
                 self._forbear(names[i], now)
+                found.roadless.add(i)
             elif found.legs[i] is None:
                 found.legs[i] = (router.engine, leg)
                 LEGS.labels(router.engine.value, "asked").inc()
@@ -310,7 +314,9 @@ class Ladder:
             engines.append(engine)
         reasons = found.reasons if self._rungs else ["no map is configured"]
         made_at = self._clock().timestamp()
-        return Snapshot(tuple(legs), tuple(engines), made_at, found.calls, "; ".join(dict.fromkeys(reasons)))
+        roadless = frozenset(i for i in found.roadless if found.legs[i] is None)
+        told = "; ".join(dict.fromkeys(reasons))
+        return Snapshot(tuple(legs), tuple(engines), made_at, found.calls, told, roadless)
 
 
 def offers(engine: Engine, purpose: Purpose) -> bool:

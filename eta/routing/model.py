@@ -68,6 +68,8 @@ class Snapshot:
     """engine calls it took; a leg from the cache takes none"""
     reason: str
     """why a better engine did not answer, empty where the first one did"""
+    roadless: frozenset[int] = frozenset()
+    """legs that are straight because an engine has no road there: asking again would not draw them"""
 
     @property
     def engine(self) -> Engine:
@@ -77,11 +79,30 @@ class Snapshot:
 
     @property
     def shape(self) -> tuple[LatLon, ...]:
-        """The whole road as one polyline; empty where any leg is a straight line, for that is no road."""
-        if Engine.STRAIGHT in self.engines:
+        """The whole road as one polyline, straight where there is no road (`guessed`).
+
+        Empty where a leg is straight for want of an answer, or all of them are: that is no road.
+        """
+        straight = {i for i, engine in enumerate(self.engines) if engine is Engine.STRAIGHT}
+        if straight - self.roadless or len(straight) == len(self.legs):
             return ()
         first = self.legs[0].points[:1]
         return first + tuple(point for leg in self.legs for point in leg.points[1:])
+
+    @property
+    def guessed(self) -> tuple[int, ...]:
+        """Where `shape` is no road: n stands for the straight line from its point n to the next."""
+        if not self.shape:
+            return ()
+        ends = list(accumulate((len(leg.points) - 1 for leg in self.legs), initial=0))
+        return tuple(n for n, engine in zip(ends, self.engines, strict=False) if engine is Engine.STRAIGHT)
+
+    @property
+    def drawn_by(self) -> Engine:
+        """The weakest of the engines that know a road of it."""
+        order = list(Engine)
+        known = [engine for engine in self.engines if engine is not Engine.STRAIGHT]
+        return max(known, key=order.index, default=Engine.STRAIGHT)
 
     @property
     def shape_s(self) -> tuple[float, ...]:

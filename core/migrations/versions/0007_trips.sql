@@ -178,6 +178,7 @@ CREATE TABLE trip_road (
     source    text NOT NULL,     -- route: the tenant's own; else the routing engine
     points    jsonb NOT NULL,    -- [[lat, lon], ...]; empty where no engine knew a road
     seconds   jsonb NOT NULL,    -- driving seconds to each point, as the engine told; empty where none did
+    guessed   int[] NOT NULL DEFAULT '{}',  -- n: from point n to the next there is no road on the map, only a straight line
     PRIMARY KEY (tenant_id, trip_id),
     FOREIGN KEY (tenant_id, trip_id) REFERENCES trip ON DELETE CASCADE
 );

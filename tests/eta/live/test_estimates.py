@@ -6,6 +6,7 @@ import math
 import pytest
 
 from core.errors import MilkrunError
+from eta.routing.engines.straight import straight
 from eta.routing.model import Engine, Leg, Purpose, Snapshot
 from eta.trips.model import TripState
 from tests.eta.live.test_states import fixes
@@ -21,14 +22,17 @@ class Drawn:
         self.asked: list[tuple[Purpose, int]] = []
         self.is_down = False
         self.raises = False
+        self.roadless = frozenset[int]()
 
     async def snapshot(self, asker, points, purpose=Purpose.SNAPSHOT):
         self.asked.append((purpose, len(points)))
         if self.raises:
             raise MilkrunError("wrong")
         engine = Engine.STRAIGHT if self.is_down else Engine.OSRM_LOCAL
-        legs = tuple(_leg(a, b) for a, b in itertools.pairwise(points))
-        return Snapshot(legs=legs, engines=(engine,) * len(legs), made_at=0.0, calls=1, reason="")
+        pairs = list(itertools.pairwise(points))
+        legs = tuple(straight(*pair) if n in self.roadless else _leg(*pair) for n, pair in enumerate(pairs))
+        engines = tuple(Engine.STRAIGHT if n in self.roadless else engine for n in range(len(legs)))
+        return Snapshot(legs, engines, made_at=0.0, calls=1, reason="", roadless=self.roadless)
 
 
 def _leg(a, b):
@@ -143,6 +147,28 @@ async def test_a_road_is_asked_for_once_and_kept(morning):
     assert len(drawer.asked) == 1
     assert morning.follower._following["acme:truck-1"].track.route.source == "shape"
     assert trip.id == morning.estimates[-1].trip
+
+
+async def test_a_stop_off_the_map_is_followed_on_a_straight_line_and_the_others_on_their_road(morning):
+    morning.drawer = drawer = Drawn()
+    drawer.roadless = frozenset({1, 2})
+    morning.follower = morning.worker()
+    await morning.round()
+    way = fixes()
+    await morning.hear(way[:1])
+    await settled(morning)
+    assert morning.rows("SELECT source, guessed FROM trip_road") == [("osrm-local", [20, 21])]
+    other = morning.worker()
+    for fix in way[1:60]:
+        await morning.hear([fix])
+        first = morning.estimates[-1]
+        await morning.hear([fix], by=other)
+        assert first.arrivals == morning.estimates[-1].arrivals
+    assert len(drawer.asked) == 1
+    for worker in (morning.follower, other):
+        route = worker._following["acme:truck-1"].track.route
+        vague = [grade.tolerance_m == math.inf for grade in route.grades]
+        assert (vague[:3], vague.count(True)) == ([False, True, True], 2)
 
 
 async def test_with_every_engine_down_estimates_go_on_labelled_and_a_road_is_taken_when_there_is_one(morning):

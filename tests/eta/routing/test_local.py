@@ -1,20 +1,23 @@
 """OSRM in this process: graphs built once, on the made-up district and on a real country."""
 
 import asyncio
+import math
 import shutil
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from core.settings import MapsSettings
-from eta.engine.route import Stop, drawn
+from eta.engine.route import Route, Stop, drawn
+from eta.engine.track import Fix, Track
 from eta.routing.checks import checked_legs
 from eta.routing.engines.graph import build
 from eta.routing.engines.local import LocalOsrm
 from eta.routing.errors import MapUnbuildable, NoRoad, NotOffered, NotReady
 from eta.routing.ladder import Ladder
-from eta.routing.model import Engine
+from eta.routing.model import Engine, LatLon, Leg
 from eta.routing.process import opened
 from sim.district import District, generate, write_osm
 from tests.eta.routing.conftest import ASKER
@@ -125,6 +128,57 @@ async def test_the_engines_times_are_what_an_unknown_road_is_expected_to_take(di
     assert driven == pytest.approx(before, rel=0.03)
     assert min(told.priors_s) >= 0.0
     assert sum(guessed.priors_s) - 300.0 * len(stops) != pytest.approx(before, rel=0.03)
+    engine.close()
+
+
+async def test_a_stop_off_the_map_leaves_the_rest_of_the_trip_on_its_roads(district, osm_file, graphs, operator, clock):
+    engine = await ready(osm_file, graphs)
+    ladder = Ladder([engine], operator, MapsSettings(), clock)
+    farms = [(place.lat, place.lon) for place in district.farms[:4]]
+    island = (max(lat for lat, _ in farms) + 0.3, farms[0][1])
+    places = [(district.depot.lat, district.depot.lon), *farms[:2], island, *farms[2:]]
+    found = await ladder.snapshot(ASKER, places)
+    map_, line = Engine.OSRM_LOCAL, Engine.STRAIGHT
+    assert found.engines == (map_, map_, line, line, map_)
+    assert (found.engine, found.drawn_by, found.roadless) == (line, map_, {2, 3})
+    to_island, from_island = found.guessed
+    assert found.shape[to_island + 1] == found.shape[from_island] == island
+    assert len(found.shape) == len(found.shape_s)
+    again = await ladder.snapshot(ASKER, places)
+    assert (again.calls, again.roadless, again.guessed) == (0, found.roadless, found.guessed)
+    assert sum(again.shape, ()) == pytest.approx(sum(found.shape, ()), abs=1e-6)
+
+    route = drawn(
+        "r", [Stop(str(n), *place) for n, place in enumerate(places)], found.shape, found.shape_s, found.guessed
+    )
+    vague = [grade.tolerance_m == math.inf for grade in route.grades]
+    assert vague.count(True) == 2
+    assert list(route.stop_at) == sorted(route.stop_at)
+    assert route.stop_at[3] == pytest.approx(route.line.along[vague.index(True) + 1])
+    assert min(route.priors_s) >= 0.0
+    # Half a kilometre beside the straight line nobody is off the route; half a kilometre beside a road he is.
+    assert not _is_off(route, found.legs[:2], (farms[1], island))
+    assert _is_off(route, found.legs[:1], (farms[0], farms[1]))
+    engine.close()
+
+
+def _is_off(route: Route, legs: Sequence[Leg], chord: tuple[LatLon, LatLon]) -> bool:
+    """Whether a truck that drove these legs, and then on some way beside the straight line, has left its route."""
+    track, at = Track(route), 0.0
+    for point in (point for leg in legs for point in leg.points):
+        track.add(Fix(at := at + 3.0, *point))
+    (lat, lon), (to_lat, to_lon) = chord
+    for n in range(1, 30):
+        beside = (lat + (to_lat - lat) * n / 200 + 0.0045, lon + (to_lon - lon) * n / 200 + 0.0065)
+        track.add(Fix(at := at + 10.0, *beside))
+    return track.is_off_route
+
+
+async def test_a_map_with_no_road_at_all_draws_none(district, osm_file, graphs, operator, clock):
+    engine = await ready(osm_file, graphs)
+    ladder = Ladder([engine], operator, MapsSettings(), clock)
+    found = await ladder.snapshot(ASKER, [(10.0, 10.0), (10.1, 10.1), (10.2, 10.0)])
+    assert (found.shape, found.guessed, found.roadless) == ((), (), {0, 1})
     engine.close()
 
 
