@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from core.bus import Entry
@@ -20,6 +21,7 @@ from core.settings import BusSettings, RedisSettings
 from core.telemetry import Position, Sample
 from core.worker import Worker
 from eta.trips.model import TripState
+from tests.broker.brokers import eventually
 from tests.eta.live.morning import Morning, moment
 from tests.eta.live.test_states import fixes
 
@@ -31,7 +33,8 @@ WITHIN_S = 60.0
 class Service:
     """One process of ours."""
 
-    def __init__(self, database, redis_url: str, tmp_path) -> None:
+    def __init__(self, database, redis_url: str, tmp_path, port: int) -> None:
+        self._port = port
         self._env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MILKRUN_")},
             "MILKRUN_DATABASE_APP_URL": database.app,
@@ -41,6 +44,7 @@ class Service:
             "MILKRUN_BUS_RECLAIM_AFTER_S": "1",
             "MILKRUN_ETA_REFRESH_S": "0.1",
             "MILKRUN_MAPS_FOLDER": str(tmp_path / "maps"),
+            "MILKRUN_METRICS_PORT": str(port),
         }
         self._log = (tmp_path / "eta.log").open("ab")
         self._process = self._start()
@@ -53,7 +57,16 @@ class Service:
         self._process.wait()
         self._process = self._start()
 
+    def _is_ready(self) -> bool:
+        try:
+            metrics = httpx.get(f"http://127.0.0.1:{self._port}/metrics", timeout=5.0).text
+        except httpx.TransportError:
+            return False
+        return "milkrun_ready 1.0" in metrics
+
     def stop(self) -> int:
+        """Told to end once it works: before that it would die of the signal as any program does."""
+        assert eventually(self._is_ready, WITHIN_S)
         self._process.terminate()
         code = self._process.wait(30)
         self._log.close()
@@ -61,7 +74,7 @@ class Service:
 
 
 async def test_killed_at_any_moment_two_processes_bring_every_trip_to_its_end_and_tell_everything_once(
-    morning: Morning, database, redis_url, tmp_path
+    morning: Morning, database, redis_url, tmp_path, free_port
 ):
     random.seed(7)
     # The drive ends now, so that its end is news.
@@ -89,7 +102,7 @@ async def test_killed_at_any_moment_two_processes_bring_every_trip_to_its_end_an
             settings=BusSettings(partitions=2, reclaim_after_s=1),
         )
         beside = [asyncio.create_task(work) for work in (Relay(operator, bus).run(), probe.run())]
-        services = [Service(database, redis_url, tmp_path) for _ in range(2)]
+        services = [Service(database, redis_url, tmp_path, free_port()) for _ in range(2)]
         try:
             await asyncio.sleep(2.0)
             for n, fix in enumerate(way):
