@@ -125,7 +125,19 @@ function Stops({ rows, sites, onRows }: { rows: Row[]; sites: readonly Site[]; o
   return (
     <fieldset className="rows">
       <legend>{s.routes.stops}</legend>
-      {rows.length > 0 && <p className="muted small">{s.routes.quantityHint}</p>}
+      {rows.length > 0 && (
+        <>
+          <p className="muted small">
+            {s.routes.quantity}: {s.routes.quantityHint}
+          </p>
+          <div className="row-fields stop-fields stop-heads muted small" aria-hidden="true">
+            <span>#</span>
+            {[s.trips.page.site, s.routes.afterMin, s.routes.serviceMin, s.routes.quantity].map((head) => (
+              <span key={head}>{head}</span>
+            ))}
+          </div>
+        </>
+      )}
       {rows.length === 0 && <p className="muted">{s.routes.noStops}</p>}
       {rows.map((row, index) => (
         <div key={row.row} className="row-fields stop-fields" role="group" aria-label={`${index + 1}. ${nameOf(row)}`}>

@@ -36,7 +36,8 @@ export function PlaceMap({ lat, lon, radiusM, corners, onPlace, onCorners }: Pro
   const bounds = useMemo(() => boundsOf(start.place, start.corners), [start]);
   return (
     <div className="stack">
-      <div className="toolbar">
+      <div className="toolbar middle">
+        <span className="muted small">{s.sites.click}</span>
         <div className="switch" role="group" aria-label={s.sites.click}>
           {(["place", "corner"] as const).map((each) => (
             <Button key={each} aria-pressed={click === each} onClick={() => setClick(each)}>

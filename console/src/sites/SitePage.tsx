@@ -171,7 +171,8 @@ function SiteMap({ site }: { site: Site }) {
     [site],
   );
   const bounds = useMemo((): Bounds => {
-    const lat = Math.max(LEAST_AROUND_M, AROUND * site.radius_m) / METRES_A_DEGREE;
+    const reach = site.polygon.length > 0 ? 0 : AROUND * site.radius_m;
+    const lat = Math.max(LEAST_AROUND_M, reach) / METRES_A_DEGREE;
     const lon = lat / Math.cos((site.lat * Math.PI) / 180);
     const box: Bounds = [site.lon - lon, site.lat - lat, site.lon + lon, site.lat + lat];
     for (const corner of site.polygon) widen(box, corner.lon, corner.lat);

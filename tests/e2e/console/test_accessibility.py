@@ -22,6 +22,7 @@ PAGES = [
     "/trips?view=timeline",
     "/routes",
     "/accuracy",
+    "/maps",
     "/sites",
     "/alerts",
     "/alerts/log",

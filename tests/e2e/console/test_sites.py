@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.console.rounds import plan_trip
+
 pytestmark = [pytest.mark.e2e, pytest.mark.db, pytest.mark.redis]
 
 _CSV = """code,name,kind,lat,lon,radius_m
@@ -66,6 +68,37 @@ def test_what_is_wrong_with_a_site_is_said_before_it_is_sent(visit, dispatcher, 
     expect(dialog.get_by_role("alert")).to_contain_text("Latitude and longitude name no place")
 
 
+def test_the_area_of_a_site_is_drawn_by_clicks_and_corrected_as_a_list(visit, dispatcher, rest, day):
+    site = day.sites[min(day.sites)]
+    page = visit(dispatcher).open(f"/sites/{site}")
+    page.get_by_role("button", name="Edit site").click()
+    dialog = page.get_by_role("dialog")
+    corners = dialog.get_by_label("Corners of the area")
+    expect(corners).to_have_value("")
+    dialog.get_by_role("button", name="Adds a corner").click()
+    ground = dialog.locator("canvas.maplibregl-canvas")
+    box = ground.bounding_box()
+    for number, (right, down) in enumerate([(0.3, 0.3), (0.7, 0.3), (0.7, 0.7), (0.3, 0.7)], start=1):
+        ground.click(position={"x": box["width"] * right, "y": box["height"] * down})
+        expect(corners).to_have_value(re.compile(rf"^([\d.]+, [\d.]+\n?){{{number}}}$"))
+    dialog.get_by_role("button", name="Take back the last corner").click()
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("3 corners")).to_be_visible()
+    made = rest.get(f"/v1/sites/{site}").json()
+    north_west, north_east, south_east = made["polygon"]
+    assert north_west["lon"] < made["lon"] < north_east["lon"]
+    assert north_east["lat"] > made["lat"] > south_east["lat"]
+
+    page.get_by_role("button", name="Edit site").click()
+    corners.fill("47.9, 10.2\n47.91, 10.2")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("at least three")
+    dialog.get_by_role("button", name="Circle instead").click()
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    assert rest.get(f"/v1/sites/{site}").json()["polygon"] == []
+
+
 def test_a_file_is_reported_on_before_it_is_written(visit, dispatcher, rest, day):
     page = visit(dispatcher).open("/sites")
     page.get_by_role("button", name="Import sites").click()
@@ -95,3 +128,34 @@ def test_a_route_keeps_its_stops_in_the_order_they_were_put(visit, dispatcher, r
     expect(dialog).to_have_count(0)
     expect(stops.nth(1)).to_contain_text(second)
     expect(page.get_by_text("Tue", exact=True)).to_be_visible()
+
+
+def test_what_is_expected_at_a_stop_is_said_on_its_route_and_on_a_trip(visit, dispatcher, rest, day):
+    route = day.routes[day.trucks[4]]
+    page = visit(dispatcher).open(f"/routes/{route}")
+    page.get_by_role("button", name="Edit route").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Quantity").nth(1).fill("850")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("table", name="Stops").get_by_role("row").nth(2)).to_contain_text("850")
+    assert [stop["quantity"] for stop in rest.get(f"/v1/routes/{route}").json()["stops"]][:2] == [None, 850]
+
+    trip = plan_trip(rest, day, "2031-03-04")
+    first = rest.get(f"/v1/trips/{trip}").json()["stops"][0]
+    page.goto(f"/trips/{trip}")
+    page.get_by_role("button", name=f"Change {first['name']}").first.click()
+    dialog.get_by_label("Quantity").fill("420.5")
+    dialog.get_by_label("Service (min)").fill("12")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("table", name="Stops").get_by_role("row").nth(1)).to_contain_text("420.5")
+    changed = rest.get(f"/v1/trips/{trip}").json()["stops"][0]
+    assert (changed["quantity"], changed["service_s"]) == (420.5, 720)
+
+
+def test_the_calls_of_maps_are_told_with_what_they_cost(visit, viewer, day):
+    page = visit(viewer).open("/accuracy")
+    page.get_by_role("link", name="Maps", exact=True).click()
+    expect(page.get_by_role("heading", name="Maps and what they cost")).to_be_visible()
+    asked = page.get_by_role("table", name="Which map was asked for what").get_by_role("row")
+    expect(asked.nth(1)).to_contain_text("Your own map file")
+    expect(page.get_by_text("calls a month are free")).to_be_visible()
