@@ -34,7 +34,8 @@ from core.db import Database
 from core.outbox import Relay
 
 _KILLED = "killed"
-_LEAVE_SOMETHING = {"COMMIT", "POST", "XREADGROUP", "XCLAIM", "XADD", "XACK", "SET", "DEL", "PEXPIRE"}
+_LEAVE_SOMETHING = {"COMMIT", "POST", "XREADGROUP", "XCLAIM", "XADD", "XACK", "EVAL"}
+_TIMES = 5
 _SERVICES: Mapping[str, Callable[[settings.Settings], Awaitable[None]]] = {
     "eta": eta.process.run,
     "notify": notify.process.run,
@@ -49,8 +50,10 @@ class Point(NamedTuple):
 
     @property
     def is_tried(self) -> bool:
-        """Each step that leaves something behind, each time; the others, which die with their transaction, once."""
-        return self.nth == 1 or self.name.split()[0] in _LEAVE_SOMETHING
+        """What leaves something behind is tried the first five times, one for each entry and delivery that comes along;
+        what dies with its transaction once.
+        """
+        return self.nth <= (_TIMES if self.name.split()[0] in _LEAVE_SOMETHING else 1)
 
 
 # --- in the process that dies -----------------------------------------------------------------------------------------
@@ -65,6 +68,9 @@ class _Steps:
         self._counted: Counter[str] = Counter()
 
     def __call__(self, name: str) -> None:
+        name = " ".join(name.split())  # a line of the log, also where it is a script
+        if not name:
+            return
         self._counted[name] += 1
         nth = self._counted[name]
         os.write(self._log, f"{name}\t{nth}\n".encode())
@@ -82,8 +88,7 @@ class _Steps:
 
         async def on_execute(cursor: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
             text = " ".join((query if isinstance(query, str) else query.as_string(None)).split())
-            if text:  # the pool's look whether a connection is alive says nothing
-                self(text)
+            self(text)  # empty: the pool's look whether a connection is alive
             done = await execute(cursor, query, *args, **kwargs)
             if done.rowcount > 0 and not text.startswith("BEGIN"):
                 written[id(cursor.connection)] = text
