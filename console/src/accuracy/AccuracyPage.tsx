@@ -68,7 +68,7 @@ function Report({ report }: { report: Accuracy }) {
   ];
   return (
     <>
-      <p className="verdict">{s.accuracy.verdict(f.duration(report.mae_5_to_10_min_s * 1000))}</p>
+      <p className="verdict">{s.accuracy.verdict(f.exactly(report.mae_5_to_10_min_s * 1000))}</p>
       <Figures facts={figures} />
       <Horizons report={report} />
       <Days report={report} />
@@ -146,15 +146,15 @@ function Alerts({ report }: { report: Accuracy }) {
 
 function biasWords(bias: number | null, s: Strings, f: Format): string {
   if (bias === null) return NONE;
-  if (Math.round(bias) === 0) return f.duration(0);
-  const time = f.duration(Math.abs(bias) * 1000);
+  if (Math.round(bias) === 0) return f.exactly(0);
+  const time = f.exactly(Math.abs(bias) * 1000);
   return bias > 0 ? s.accuracy.lateWord(time) : s.accuracy.earlyWord(time);
 }
 
 function seconds(value: number | null, f: Format): string {
-  return value === null ? NONE : f.duration(value * 1000);
+  return value === null ? NONE : f.exactly(value * 1000);
 }
 
 function percent(share: number | null, f: Format): string {
-  return share === null ? NONE : `${f.number(share, 0)} %`;
+  return share === null ? NONE : f.percent(share);
 }

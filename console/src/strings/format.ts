@@ -8,6 +8,10 @@ export interface Format {
   degrees: (value: number | null | undefined) => string;
   coordinates: (lat: number, lon: number) => string;
   duration: (ms: number) => string;
+  /** To the second, for what is measured: "1 min 14 secs". */
+  exactly: (ms: number) => string;
+  /** 0 to 100 in. */
+  percent: (value: number, digits?: number) => string;
   time: (at: number) => string;
   timeOfDay: (at: number) => string;
   /** To the minute. */
@@ -63,6 +67,12 @@ export function formatFor(locale: string, compass: readonly string[]): Format {
       if (h > 0) return `${hours.format(h)} ${minutes.format(m)}`;
       return m > 0 ? minutes.format(m) : seconds.format(total);
     },
+    exactly: (ms) => {
+      const total = Math.round(ms / 1000);
+      const [m, sec] = [Math.floor(total / 60), total % 60];
+      return [...(m > 0 ? [minutes.format(m)] : []), ...(sec > 0 || m === 0 ? [seconds.format(sec)] : [])].join(" ");
+    },
+    percent: (value, digits = 0) => new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: digits }).format(value / 100),
     time: (at) => dateTime.format(at),
     timeOfDay: (at) => clock.format(at),
     hour: (at) => hour.format(at),

@@ -34,7 +34,7 @@ export function TripMap({ trip, shape }: { trip: Trip; shape: readonly Place[] }
   );
   return (
     <Suspense fallback={<Loading />}>
-      <CanvasMap label={s.trips.page.map} bounds={boundsOf(trip, shape)} view={trip.id} draw={draw} isAlive={vehicle !== null} />
+      <CanvasMap label={s.trips.page.map} bounds={boundsOf(trip, shape, vehicle?.position ?? null)} view={`${trip.id} ${vehicle?.position ? "with its truck" : ""}`} draw={draw} isAlive={vehicle !== null} />
     </Suspense>
   );
 }
@@ -59,9 +59,10 @@ function inkOf(stop: Stop, inks: Inks): string {
   return { planned: inks.accent, arrived: inks.motions.idle, served: inks.motions.moving, skipped: inks.motions.offline }[stop.state];
 }
 
-function boundsOf(trip: Trip, shape: readonly Place[]): Bounds {
+function boundsOf(trip: Trip, shape: readonly Place[], truck: Place | null): Bounds {
   const bounds: Bounds = [180, 90, -180, -90];
   for (const { lat, lon } of trip.stops) widen(bounds, lon, lat);
   for (const { lat, lon } of shape) widen(bounds, lon, lat);
+  if (truck !== null) widen(bounds, truck.lon, truck.lat);
   return bounds;
 }

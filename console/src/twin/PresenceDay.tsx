@@ -100,7 +100,7 @@ function Sums({ found }: { found: readonly Segment[] }) {
   const facts: [string, string][] = [
     [s.presenceDay.online, f.duration(sum.onlineMs)],
     [s.presenceDay.offline, f.duration(sum.offlineMs)],
-    [s.presenceDay.share, known === 0 ? "–" : `${f.number((sum.onlineMs / known) * 100, 1)} %`],
+    [s.presenceDay.share, known === 0 ? "–" : f.percent((sum.onlineMs / known) * 100, 1)],
     [s.presenceDay.losses, f.integer(sum.losses)],
   ];
   return <Figures facts={facts} />;
