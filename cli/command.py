@@ -181,11 +181,14 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Call a command or a group's back. What was sent before may be carried out all the same."""
-    owner = tenant_id(tenant)
-    if command.startswith("bat_"):
-        _tell_batch(_run(data, lambda service: service.groups.cancel(owner, command, _me(), reason)), as_json)
-    else:
-        _tell(_run(data, lambda service: service.cancel(owner, command, _me(), reason)), as_json)
+    owner, me = tenant_id(tenant), _me()
+    _decide(
+        data,
+        command,
+        one=lambda service: service.cancel(owner, command, me, reason),
+        group=lambda service: service.groups.cancel(owner, command, me, reason),
+        as_json=as_json,
+    )
 
 
 @command_app.command("approve")
@@ -193,11 +196,14 @@ def approve(
     tenant: TenantArgument, command: CommandArgument, data: DataOption = None, as_json: JsonOption = False
 ) -> None:
     """Agree to a command, or a group's, as a second person; never to one's own."""
-    owner = tenant_id(tenant)
-    if command.startswith("bat_"):
-        _tell_batch(_run(data, lambda service: service.groups.approve(owner, command, _me())), as_json)
-    else:
-        _tell(_run(data, lambda service: service.approve(owner, command, _me())), as_json)
+    owner, me = tenant_id(tenant), _me()
+    _decide(
+        data,
+        command,
+        one=lambda service: service.approve(owner, command, me),
+        group=lambda service: service.groups.approve(owner, command, me),
+        as_json=as_json,
+    )
 
 
 @command_app.command("deny")
@@ -209,11 +215,28 @@ def deny(
     as_json: JsonOption = False,
 ) -> None:
     """Refuse a command, or a group's, that awaits approval."""
-    owner = tenant_id(tenant)
+    owner, me = tenant_id(tenant), _me()
+    _decide(
+        data,
+        command,
+        one=lambda service: service.deny(owner, command, me, reason),
+        group=lambda service: service.groups.deny(owner, command, me, reason),
+        as_json=as_json,
+    )
+
+
+def _decide(
+    data: Path | None,
+    command: str,
+    *,
+    one: Callable[[CommandService], Awaitable[Execution]],
+    group: Callable[[CommandService], Awaitable[Batch]],
+    as_json: bool,
+) -> None:
     if command.startswith("bat_"):
-        _tell_batch(_run(data, lambda service: service.groups.deny(owner, command, _me(), reason)), as_json)
+        _tell_batch(_run(data, group), as_json)
     else:
-        _tell(_run(data, lambda service: service.deny(owner, command, _me(), reason)), as_json)
+        _tell(_run(data, one), as_json)
 
 
 def _run[T](data: Path | None, work: Callable[[CommandService], Awaitable[T]]) -> T:

@@ -104,15 +104,7 @@ def import_sites(
     as_json: JsonOption = False,
 ) -> None:
     """Add sites from a file, and change those whose code is there. Exit code 1 when a line was wrong."""
-    owner, content, format_ = tenant_id(tenant), file.read_bytes(), _format(file)
-    report = _run(
-        data,
-        owner,
-        lambda database: ImportService(database=database, clock=utc_now).sites(
-            owner, content, format_, is_dry_run=dry_run
-        ),
-    )
-    _tell(report, "sites", as_json)
+    _import(ImportService.sites, "sites", tenant, file, dry_run, data, as_json)
 
 
 @route_app.command("import")
@@ -124,15 +116,7 @@ def import_routes(
     as_json: JsonOption = False,
 ) -> None:
     """Add routes from a file, and change those whose code is there. Exit code 1 when a line was wrong."""
-    owner, content, format_ = tenant_id(tenant), file.read_bytes(), _format(file)
-    report = _run(
-        data,
-        owner,
-        lambda database: ImportService(database=database, clock=utc_now).routes(
-            owner, content, format_, is_dry_run=dry_run
-        ),
-    )
-    _tell(report, "routes", as_json)
+    _import(ImportService.routes, "routes", tenant, file, dry_run, data, as_json)
 
 
 @route_app.command("list")
@@ -286,6 +270,25 @@ def _format(file: Path) -> Format:
             return "geojson"
         case other:
             raise InvalidImport(f"{file.name} ends in {other or 'nothing'}: a file is .csv, .geojson or .json")
+
+
+def _import(
+    work: Callable[..., Awaitable[Report]],
+    what: str,
+    tenant: str,
+    file: Path,
+    dry_run: bool,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    """`work`: the method of ImportService that reads such a file."""
+    owner, content, format_ = tenant_id(tenant), file.read_bytes(), _format(file)
+
+    async def read(database: Database) -> Report:
+        service = ImportService(database=database, clock=utc_now)
+        return await work(service, owner, content, format_, is_dry_run=dry_run)
+
+    _tell(_run(data, owner, read), what, as_json)
 
 
 def _tell(report: Report, what: str, as_json: bool) -> None:

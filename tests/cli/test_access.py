@@ -1,14 +1,10 @@
 """`milkrun user`, `milkrun client` and `milkrun keys` as a person and as a script run them."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from api.identity.model import OPERATORS, owner_of
@@ -17,57 +13,24 @@ from api.identity.store import AuditFilter
 from core.db import Database
 from core.settings import Settings
 from core.tenancy import tenant_id
+from tests.cli.conftest import Milkrun, milkrun_of_acme
 from tests.conftest import DatabaseUrls
 
 pytestmark = pytest.mark.db
 
-type Milkrun = Callable[..., subprocess.CompletedProcess[str]]
 
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
 def milkrun(database: DatabaseUrls, tmp_path: Path) -> Milkrun:
-    return _milkrun(database, tmp_path / "data")
+    return milkrun_of_acme(database, tmp_path / "data")
 
 
 @pytest.fixture(scope="module")
 def refusing(module_database: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> Milkrun:
     """For commands that change nothing."""
-    return _milkrun(module_database, tmp_path_factory.mktemp("data"))
-
-
-def _milkrun(database: DatabaseUrls, data: Path) -> Milkrun:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MILKRUN_")}
-    env = clean | {
-        "MILKRUN_DATABASE_URL": database.owner,
-        "MILKRUN_DATABASE_APP_URL": database.app,
-        "MILKRUN_DATABASE_OPERATOR_URL": database.operator,
-        "USER": "jo",
-    }
-
-    def run(*args: str, code: int = 0, typed: str = "") -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *args, "--data", str(data)],
-            env=env,
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=False,
-            input=typed,
-            timeout=120,
-        )
-        assert done.returncode == code, (args, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
-
-    _add_acme(database)
-    return run
-
-
-def _add_acme(database: DatabaseUrls) -> None:
-    with psycopg.connect(database.owner) as conn:
-        conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme')")
+    return milkrun_of_acme(module_database, tmp_path_factory.mktemp("data"))
 
 
 async def test_a_user_is_added_listed_given_a_password_and_disabled(milkrun: Milkrun, database: DatabaseUrls):

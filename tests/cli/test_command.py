@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cli.test_access import Milkrun, _milkrun
+from tests.cli.conftest import Milkrun, milkrun_of_acme
 from tests.conftest import DatabaseUrls
 
 pytestmark = pytest.mark.db
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.db
 
 @pytest.fixture
 def milkrun(database: DatabaseUrls, tmp_path: Path) -> Milkrun:
-    run = _milkrun(database, tmp_path / "data")
+    run = milkrun_of_acme(database, tmp_path / "data")
     with psycopg.connect(database.operator) as conn:
         conn.execute(
             "INSERT INTO device (tenant_id, device_id, status, labels)"

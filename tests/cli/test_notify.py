@@ -2,57 +2,36 @@
 
 import asyncio
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.cli.conftest import Milkrun, environment_on, milkrun_in
 from tests.conftest import DatabaseUrls
 from tests.notify.receivers import Answer, http1
 
 pytestmark = [pytest.mark.db, pytest.mark.redis]
-
-type Milkrun = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def environment(database: DatabaseUrls, redis_url: str, tmp_path: Path) -> dict[str, str]:
     with psycopg.connect(database.owner) as conn:
         conn.execute("INSERT INTO tenant (tenant_id, name) VALUES ('acme', 'Acme')")
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MILKRUN_")}
-    return clean | {
-        "MILKRUN_DATABASE_URL": database.owner,
-        "MILKRUN_DATABASE_APP_URL": database.app,
-        "MILKRUN_DATABASE_OPERATOR_URL": database.operator,
-        "MILKRUN_REDIS_URL": redis_url,
-        "MILKRUN_NOTIFY_SECRET_KEY_FILE": str(tmp_path / "webhooks.key"),
-        "MILKRUN_NOTIFY_WEBHOOK_HTTP": "true",
-        "MILKRUN_NOTIFY_WEBHOOK_NETWORKS": '["127.0.0.0/8"]',
-        "USER": "jo",
-    }
+    return environment_on(
+        database,
+        tmp_path / "data",
+        MILKRUN_REDIS_URL=redis_url,
+        MILKRUN_NOTIFY_SECRET_KEY_FILE=str(tmp_path / "webhooks.key"),
+        MILKRUN_NOTIFY_WEBHOOK_HTTP="true",
+        MILKRUN_NOTIFY_WEBHOOK_NETWORKS='["127.0.0.0/8"]',
+    )
 
 
 @pytest.fixture
-def milkrun(environment: dict[str, str], tmp_path: Path) -> Milkrun:
-    def run(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *args, "--data", str(tmp_path / "data")],
-            env=environment,
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == code, (args, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+def milkrun(environment: dict[str, str]) -> Milkrun:
+    return milkrun_in(environment)
 
 
 def test_a_webhook_is_added_listed_and_noted(milkrun: Milkrun, database: DatabaseUrls):

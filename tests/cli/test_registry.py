@@ -1,58 +1,28 @@
 """`milkrun tenant` and `milkrun device` as a person and as a script run them."""
 
 import json
-import os
 import stat
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import Milkrun, environment_on, milkrun_in
 from tests.conftest import DatabaseUrls
 
 pytestmark = pytest.mark.db
 
-type Milkrun = Callable[..., subprocess.CompletedProcess[str]]
-
 
 @pytest.fixture
 def milkrun(database: DatabaseUrls, tmp_path: Path) -> Milkrun:
-    return _milkrun(database, tmp_path / "data")
+    return milkrun_in(environment_on(database, tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")
 def with_acme(module_database: DatabaseUrls, tmp_path_factory: pytest.TempPathFactory) -> Milkrun:
     """For commands that change nothing: tenant acme is there."""
-    run = _milkrun(module_database, tmp_path_factory.mktemp("data"))
+    run = milkrun_in(environment_on(module_database, tmp_path_factory.mktemp("data")))
     run("tenant", "add", "acme")
-    return run
-
-
-def _milkrun(database: DatabaseUrls, data: Path) -> Milkrun:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MILKRUN_")}
-    env = clean | {
-        "MILKRUN_DATABASE_URL": database.owner,
-        "MILKRUN_DATABASE_APP_URL": database.app,
-        "MILKRUN_DATABASE_INGEST_URL": database.ingest,
-        "MILKRUN_DATABASE_OPERATOR_URL": database.operator,
-    }
-
-    def run(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *args, "--data", str(data)],
-            env=env,
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == code, (args, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
-        return done
-
     return run
 
 

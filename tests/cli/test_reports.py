@@ -1,16 +1,13 @@
 """`milkrun eta accuracy` and `milkrun maps report` on a real database."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
 
 from eta.accuracy.tally import Said, of_trip
+from tests.cli.conftest import environment_on, milkrun_in
 from tests.conftest import DatabaseUrls
 
 pytestmark = pytest.mark.db
@@ -37,25 +34,10 @@ def milkrun(module_database: DatabaseUrls, tmp_path_factory: pytest.TempPathFact
             (msgspec.json.encode(sums).decode(),),
         )
         conn.execute("INSERT INTO map_use VALUES ('acme', '2026-08-03', 'google', 'traffic', 'ok', 6000, 900)")
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("MILKRUN_")}
-    env = clean | {
-        "MILKRUN_DATABASE_URL": module_database.owner,
-        "MILKRUN_DATABASE_APP_URL": module_database.app,
-        "MILKRUN_DATA": str(tmp_path_factory.mktemp("data")),
-    }
+    command = milkrun_in(environment_on(module_database, tmp_path_factory.mktemp("data")))
 
     def run(*args: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *args],
-            env=env,
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-        assert done.returncode == code, (args, done.stdout, done.stderr)
-        assert "Traceback" not in done.stderr
+        done = command(*args, code=code)
         return done.stdout + done.stderr
 
     return run

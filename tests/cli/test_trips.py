@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_registry import Milkrun, _milkrun
+from tests.cli.conftest import Milkrun, environment_on, milkrun_in
 from tests.conftest import DatabaseUrls
 
 pytestmark = pytest.mark.db
@@ -16,7 +16,7 @@ ROUTES = "route,name,site,starts_at,device\nnorth,North,farm-1,05:30,truck-1\nno
 
 @pytest.fixture
 def milkrun(database: DatabaseUrls, tmp_path: Path) -> Milkrun:
-    run = _milkrun(database, tmp_path / "data")
+    run = milkrun_in(environment_on(database, tmp_path / "data"))
     run("tenant", "add", "acme")
     run("device", "add", "acme", "truck-1")
     return run
