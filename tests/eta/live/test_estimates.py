@@ -127,7 +127,7 @@ async def test_a_truck_far_from_its_first_stop_is_not_taken_to_be_there(morning)
     for n, (lat, lon) in enumerate(far):
         await morning.hear([fixes()[0]._replace(at=STARTS_AT + n * 10.0, lat=lat, lon=lon)])
     said = morning.estimates[-1]
-    assert said.method == "detour"
+    assert said.method == "approach"
     assert "from the first stop" in said.reason
     assert said.arrivals[0].p50 - said.made_at > 20 * 60 * 1000
     assert not said.is_on_route
