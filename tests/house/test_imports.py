@@ -59,7 +59,9 @@ PSYCOPG_TYPES = (
     "psycopg.sql",
 )
 # An import inside a function hides a dependency. Each exception says why it stands there.
-INNER_IMPORTS: dict[str, str] = {"shadow/aws/mode.py": "boto3 costs a process 0.25 s and 14 MB, and the local mode never asks for it"}
+INNER_IMPORTS: dict[str, str] = {
+    "shadow/aws/mode.py": "boto3 costs a process 0.25 s and 14 MB, and the local mode never asks for it"
+}
 
 
 def through_the_wrong_door(root: Path) -> list[str]:
