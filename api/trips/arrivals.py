@@ -37,7 +37,9 @@ class EstimateBody(BaseModel):
     age_s: float = Field(description="Of that position, now")
     lat: float
     lon: float
-    method: str = Field(description="What it rests on: traffic, history, guess, approach, detour or aged", examples=["history"])
+    method: str = Field(
+        description="What it rests on: traffic, history, guess, approach, detour or aged", examples=["history"]
+    )
     reason: str = Field(examples=["earlier trips know 97% of the route"])
     on_route: bool
     progress_m: float
