@@ -237,7 +237,7 @@ class EtaSettings(_Group):
 
 
 class AccuracySettings(_Group):
-    every_s: float = Field(900.0, ge=1, description="pause between judging the trips that have ended")
+    every_s: float = Field(120.0, ge=1, description="pause between judging the trips that have ended")
     settle_minutes: float = Field(
         30.0, ge=0, description="a trip is judged this long after its end, when late fixes are in"
     )
