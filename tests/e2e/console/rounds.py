@@ -11,7 +11,7 @@ from cli.sim import plan_in
 from sim.truck import Truck
 
 _AHEAD_S = 4 * 3600.0
-_LATE = timedelta(minutes=20)
+_LATE = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Day:
     routes: dict[str, str]
     trips: dict[str, str]
     late: str
-    """the truck whose trip is planned twenty minutes sooner than it drives"""
+    """the truck whose trip is planned two hours sooner than it drives: more than any pause that nobody told of"""
 
     @property
     def trucks(self) -> list[str]:
