@@ -277,6 +277,22 @@ def name(body: bytes) -> str:
     return _HEAD.decode(body).event
 
 
+class _Thing(msgspec.Struct, array_like=True):
+    thing: str
+
+
+class _Things(msgspec.Struct):
+    samples: list[_Thing]
+
+
+_THINGS = msgspec.msgpack.Decoder(_Things)
+
+
+def things(body: bytes) -> set[str]:
+    """Whose samples a TelemetryReceived has, without reading them. Raises msgspec.DecodeError."""
+    return {each.thing for each in _THINGS.decode(body).samples}
+
+
 def encode(event: Event) -> bytes:
     return _ENCODER.encode(event)
 

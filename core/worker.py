@@ -39,7 +39,8 @@ class Worker:
     """One consumer of `group`. `handlers` decides which streams it reads; events without a handler are passed by.
 
     `batches` are handlers that take all that was read of a partition at once, in order: who falls behind catches up
-    with one piece of work for many entries. When one raises, its entries come again one by one.
+    with one piece of work for many entries. When one raises, its entries come again one by one. `concerns` says by an
+    entry's bytes whether it is for this group at all; the others are passed by.
 
     `on_lease` is told of each stream whose reading begins (True) or is over (False): in between nobody else reads it,
     but for a reader that was held up for longer than its lease.
@@ -57,12 +58,14 @@ class Worker:
         database: Database,
         settings: BusSettings,
         batches: Mapping[type[Event], BatchHandler] | None = None,
+        concerns: Mapping[type[Event], Callable[[bytes], bool]] | None = None,
         on_lease: Callable[[str, bool], None] | None = None,
     ) -> None:
         self._group = group
         batches = batches or {}
         self._batched = {event.__name__: batch for event, batch in batches.items()}
         self._handlers = {**handlers, **{event: _one_by_one(batch) for event, batch in batches.items()}}
+        self._concerns = {event.__name__: concern for event, concern in (concerns or {}).items()}
         self._names = {event.__name__ for event in self._handlers}
         self._bus = bus
         self._database = database
@@ -127,11 +130,18 @@ class Worker:
 
     async def _take(self, key: str, name: str, run: Sequence[Delivery]) -> None:
         """Entries of one event, in order."""
-        if name and name not in self._names:
-            await self._acknowledge(key, name, run)
-        elif name not in self._batched or len(run) == 1 or not await self._together(key, name, run):
-            for delivery in run:
+        ours, others = list[Delivery](), list[Delivery]()
+        for delivery in run:
+            (ours if self._is_for_us(name, delivery) else others).append(delivery)
+        if others:
+            await self._acknowledge(key, name, others)
+        if name not in self._batched or len(ours) < 2 or not await self._together(key, name, ours):
+            for delivery in ours:
                 await self._deliver(delivery)
+
+    def _is_for_us(self, name: str, delivery: Delivery) -> bool:
+        concern = self._concerns.get(name)
+        return (not name or name in self._names) and (concern is None or concern(delivery.body))
 
     async def _together(self, key: str, name: str, run: Sequence[Delivery]) -> bool:
         """Handle them all as one; False when that went wrong: they are to be handled singly."""

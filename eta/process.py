@@ -5,6 +5,7 @@ import gc
 from core.bus import Bus
 from core.clock import ReplayClock, utc_now
 from core.db import Database
+from core.events import TelemetryReceived
 from core.metrics import READY
 from core.settings import Settings
 from core.worker import Worker, until_stopped
@@ -51,6 +52,7 @@ async def run(settings: Settings) -> None:
             group=GROUP,
             handlers=announcer.handlers(),
             batches=follower.batches(),
+            concerns={TelemetryReceived: follower.watch.concerns},
             bus=bus,
             database=everyone,
             settings=settings.bus,

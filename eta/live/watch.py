@@ -2,6 +2,9 @@
 
 from datetime import datetime, timedelta
 
+import msgspec
+
+from core import events
 from core.clock import Clock
 from core.db import Database
 from core.settings import EtaSettings
@@ -59,6 +62,15 @@ class Watch:
         self._by_trip[key] = found
         if found.device is not None:
             self._by_thing.setdefault(f"{found.tenant}:{found.device}", {})[found.trip] = found
+
+    def concerns(self, body: bytes) -> bool:
+        """Whether any device of a TelemetryReceived is on a trip: reading all of them would cost more than the rest."""
+        now = self._clock()
+        try:
+            heard = events.things(body)
+        except msgspec.DecodeError:
+            return True  # no event of ours: to be kept as a dead letter
+        return any(self.trip_of(thing, now) is not None for thing in heard)
 
     def trip_of(self, thing: str, now: datetime) -> Open | None:
         """What the device drives now, or is to drive next."""

@@ -29,11 +29,17 @@ def entry(n: int) -> Entry:
 class Running:
     """A worker at work, ended as a process is by cancelling it."""
 
-    def __init__(self, bus, database, settings, handler=None, group: str = "shadow", batch=None) -> None:
+    def __init__(self, bus, database, settings, handler=None, group: str = "shadow", batch=None, concern=None) -> None:
         handlers = {} if handler is None else {events.DeviceRegistered: handler}
         batches = {} if batch is None else {events.DeviceRegistered: batch}
         self.worker = Worker(
-            group=group, handlers=handlers, batches=batches, bus=bus, database=database, settings=settings
+            group=group,
+            handlers=handlers,
+            batches=batches,
+            concerns={} if concern is None else {events.DeviceRegistered: concern},
+            bus=bus,
+            database=database,
+            settings=settings,
         )
 
     async def __aenter__(self) -> None:
@@ -132,6 +138,19 @@ async def test_what_was_read_at_once_is_handled_at_once_in_order(bus, ingest_db,
         await acknowledged(redis_url)
     assert [name for each in taken for name in each] == [f"t{n}" for n in range(60)]
     assert len(taken) == 2
+
+
+async def test_what_does_not_concern_a_group_is_passed_by_unread(bus, ingest_db, bus_settings, redis_url):
+    taken: list[str] = []
+
+    async def batch(several) -> None:
+        taken.extend(event.type for event, _ in several)
+
+    await bus.publish([entry(n) for n in range(10)])
+    async with Running(bus, ingest_db, bus_settings, batch=batch, concern=lambda body: body != entry(4).body):
+        await until(lambda: "t9" in taken)
+        await acknowledged(redis_url)
+    assert taken == [f"t{n}" for n in range(10) if n != 4]
 
 
 async def test_of_a_batch_that_fails_only_what_is_to_blame_becomes_a_dead_letter(
