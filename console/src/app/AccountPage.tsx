@@ -3,6 +3,7 @@ import { problemOf } from "../api/problem";
 import { useLocale } from "../strings";
 import { Button } from "../ui/Button";
 import { Field } from "../ui/Field";
+import { Figures } from "../ui/Figures";
 import { ProblemNote } from "../ui/states";
 import { useMe, useSession } from "./session";
 
@@ -21,14 +22,7 @@ export default function AccountPage() {
   return (
     <div className="page narrow">
       <h1>{s.account.title}</h1>
-      <dl className="figures">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Figures facts={facts} />
       <Password />
     </div>
   );
